@@ -1,0 +1,192 @@
+"""Processes that we own: started in a session of their own, known by pid and start, ended when their parent ends.
+
+A pid alone names nobody: it is reused. Whatever is signalled here is either a child that was not yet waited for, so
+that its pid cannot be reused, or a process whose start (in clock ticks since this boot) is the recorded one.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_CHILD_SUBREAPER: Final = 36
+POLL_S: Final = 0.02  # only where the kernel has no pidfd
+
+Signals = Sequence[tuple[signal.Signals, float]]
+"""What to send, and how long to wait after each before the next."""
+GENTLY: Final[Signals] = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: the child only calls it
+
+
+class ProcessId(msgspec.Struct, frozen=True):
+    """`started` and `boot` tell the process from a later one with the same pid."""
+
+    pid: int
+    started: int
+    boot: str
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def identify(pid: int) -> ProcessId | None:
+    """The identity of a running process, None if there is none (a zombie is none)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    if fields[0] in "ZX":
+        return None
+    return ProcessId(pid, int(fields[19]), _boot_id())
+
+
+def is_running(process: ProcessId) -> bool:
+    return identify(process.pid) == process
+
+
+def become_subreaper() -> None:
+    """Orphans among our descendants come to us instead of init: Ray's agents outlive the raylet that started them."""
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class Child:
+    """A process that we started and have to wait for."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]", log: Path | None) -> None:
+        self.name = name
+        self.log = log
+        self.process = process
+        self.id = identify(process.pid)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        return self.process.poll()
+
+    async def wait(self) -> int:
+        while (code := self.process.poll()) is None:
+            await _ended(self.pid)
+        return code
+
+    async def stop(self, signals: Signals = GENTLY) -> int:
+        """Send each signal in turn until the process ends."""
+        for number, wait_s in signals:
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    return await self.wait()
+        return await self.wait()
+
+    def kill(self) -> None:
+        """End it now, whatever it is doing."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
+
+
+def spawn(
+    name: str,
+    argv: Sequence[str],
+    *,
+    log: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    user: str | None = None,
+    death_signal: signal.Signals = signal.SIGTERM,
+    pass_fds: Sequence[int] = (),
+    pipes: bool = False,
+) -> Child:
+    """Start a child: in its own session, so that a terminal's Ctrl-C reaches its parent alone, and sent `death_signal`
+    when the parent dies. Output goes to the end of `log`; `pipes` gives it stdin and stdout of pipes instead.
+
+    Call it from the main thread: the kernel sends the death signal when the *thread* that forked ends."""
+    with _open_log(log) as output:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if pipes else output,
+            stderr=output,
+            env=env,
+            user=user,
+            pass_fds=pass_fds,
+            start_new_session=True,
+            preexec_fn=_dies_with_parent(os.getpid(), death_signal),
+        )
+    return Child(name, process, log)
+
+
+def _open_log(log: Path | None) -> IO[bytes]:
+    # Append mode, so that a log can be cut short while its writer goes on.
+    return open(log or os.devnull, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))
+
+
+def _dies_with_parent(parent: int, number: signal.Signals) -> Callable[[], None] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+
+    def between_fork_and_exec() -> None:
+        _libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
+
+    return between_fork_and_exec
+
+
+async def _ended(pid: int) -> None:
+    """Return when the process has ended (as a zombie or altogether)."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    except (AttributeError, OSError):
+        await asyncio.sleep(POLL_S)
+        return
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+async def end(processes: Iterable[ProcessId], signals: Signals = GENTLY) -> list[ProcessId]:
+    """End processes that need not be our children, if they are still the same; returns those that were running."""
+    found = [process for process in processes if is_running(process)]
+    left = found
+    for number, wait_s in signals:
+        for process in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process.pid, number)
+        deadline = time.monotonic() + wait_s
+        while left and time.monotonic() < deadline:
+            reap(left)
+            left = [process for process in left if is_running(process)]
+            if left:
+                await asyncio.sleep(POLL_S)
+    return found
+
+
+def reap(processes: Iterable[ProcessId]) -> None:
+    """Take the exit codes of adopted orphans, so that they do not stay as zombies."""
+    for process in processes:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process.pid, os.WNOHANG)
