@@ -1,0 +1,93 @@
+"""The compact wire: `[12,"abc",-2]` is `[{"retain":12},{"insert":"abc"},{"delete":2}]`; an object is a Quill operation.
+
+JSON is half the cost of an operation, so the two commonest forms are read straight, and nothing is allocated for them
+but the new text. All that `invalid` and `too_large` mean for the form of an operation is decided here, in one pass.
+"""
+
+import json
+from typing import Any, Final
+
+import msgspec
+
+from coscribe.ot.builder import Builder
+from coscribe.ot.components import Components, Embed, Insert, Retain
+from coscribe.ot.delta import Delta
+from coscribe.ot.limits import DEFAULT_LIMITS, DeltaTooLarge, InvalidDelta, Limits
+from coscribe.ot.quill import read_insert_text, read_operation, read_units
+from coscribe.ot.text import collapse, has_surrogates
+
+_parse: Final = msgspec.json.Decoder(list[Any]).decode
+
+
+def decode(raw: bytes | msgspec.Raw, limits: Limits = DEFAULT_LIMITS) -> Delta:
+    """Raises InvalidDelta or DeltaTooLarge. The result is in normal form, which what was sent need not be."""
+    if len(raw) > limits.op_bytes:
+        raise DeltaTooLarge(f"an operation may have at most {limits.op_bytes} bytes")
+    try:
+        parts = _parse(raw)
+    except (ValueError, RecursionError):
+        raise InvalidDelta("a delta is a list of components in JSON") from None
+    if len(parts) == 2:
+        at, change = parts
+        if type(at) is int and 0 < at <= limits.document_units:
+            if type(change) is str:
+                text = read_insert_text(change, limits)
+                return Delta((at, text), at, len(text))
+            if type(change) is int and 0 > change >= -limits.document_units:
+                return Delta((at, change), at, change)
+    return Delta(_read_components(parts, limits))
+
+
+def _read_components(parts: list[Any], limits: Limits) -> Components:
+    if len(parts) > limits.components:
+        raise DeltaTooLarge(f"a delta may have at most {limits.components} components")
+    out = Builder()
+    for part in parts:
+        if type(part) is int:
+            if part < 0:
+                out.delete(read_units(-part, limits))
+            else:
+                out.retain(read_units(part, limits))
+        elif type(part) is str:
+            out.insert(read_insert_text(part, limits))
+        else:
+            read_operation(out, part, limits)
+    return out.build()
+
+
+def encode(delta: Delta) -> bytes:
+    """The canonical bytes: equal deltas have equal ones."""
+    return encode_components(delta.components)
+
+
+def encode_components(components: Components) -> bytes:
+    try:
+        return _encode(components)
+    except UnicodeEncodeError:
+        pass  # surrogates in plain text, to be joined first
+    return _encode([_json_text(part) if isinstance(part, str) else part for part in components])
+
+
+def _json_text(text: str) -> str | msgspec.Raw:
+    """Half a pair is in no delta that was decoded, but may be in one put together by hand: it is written as JavaScript
+    writes it, escaped."""
+    text = collapse(text)
+    return msgspec.Raw(json.dumps(text).encode()) if has_surrogates(text) else text
+
+
+def _operation(component: object) -> dict[str, Any]:
+    """An object component, its values as the bytes that they already have."""
+    assert isinstance(component, (Retain, Insert, Embed)), "components are closed"
+    operation: dict[str, Any]
+    if isinstance(component, Retain):
+        operation = {"retain": component.length}
+    elif isinstance(component, Insert):
+        operation = {"insert": _json_text(component.text)}
+    else:
+        operation = {"insert": msgspec.Raw(component.key)}
+    if component.attributes is not None:
+        operation["attributes"] = msgspec.Raw(component.attributes.key)
+    return operation
+
+
+_encode: Final = msgspec.json.Encoder(enc_hook=_operation).encode

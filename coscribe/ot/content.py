@@ -1,0 +1,175 @@
+"""The content of a section: what its entries led to. Every delta is checked against it before anything changes."""
+
+from coscribe.ot.attributes import Attributes, same_attributes
+from coscribe.ot.codec import encode
+from coscribe.ot.components import Component, Insert, Retain, units_of
+from coscribe.ot.delta import Delta
+from coscribe.ot.limits import InvalidDelta
+from coscribe.ot.rope import SEGMENT_UNITS, Rope
+from coscribe.ot.text import collapse, has_surrogates, is_low_surrogate
+
+
+class Content:
+    """`segment_units` is an argument so that tests can force many short segments."""
+
+    __slots__ = ("_astral", "_rope", "_segment_units")
+
+    def __init__(self, delta: Delta | None = None, segment_units: int = SEGMENT_UNITS) -> None:
+        document = Delta() if delta is None else delta
+        if not document.is_document:
+            raise InvalidDelta("a document only inserts")
+        self._segment_units = segment_units
+        self._rope = Rope(list(document.components), segment_units)
+        # False: no text here has surrogates, so no delta can cut a pair and no place needs a look. Only ever set.
+        self._astral = _has_astral(document)
+
+    @staticmethod
+    def from_delta(delta: Delta) -> "Content":
+        """Raises InvalidDelta unless it only inserts."""
+        return Content(delta)
+
+    @property
+    def length(self) -> int:
+        return self._rope.length
+
+    # --- Applying ---
+
+    def check(self, delta: Delta) -> None:
+        """Raises InvalidDelta for a delta that this content cannot take."""
+        if delta.base_length > self._rope.length:
+            raise InvalidDelta("the delta runs past the end of the content")
+        if self._astral and self._cuts_a_pair(delta):
+            raise InvalidDelta("the delta cuts a surrogate pair")
+
+    def apply(self, delta: Delta) -> None:
+        """Raises InvalidDelta, and then nothing has changed."""
+        self.check(delta)
+        by = delta.by
+        if not by:
+            self._apply_components(delta)
+        elif by < 0:
+            self._rope.delete(delta.at, -by)
+        else:
+            text = delta.components[-1]
+            assert isinstance(text, str), "by > 0 says that the last component is plain text"
+            self._insert(delta.at, text, None)
+
+    def _apply_components(self, delta: Delta) -> None:
+        rope = self._rope
+        at = 0
+        for component in delta.components:
+            if isinstance(component, int):
+                if component > 0:
+                    at += component
+                else:
+                    rope.delete(at, -component)
+            elif isinstance(component, str):
+                self._insert(at, component, None)
+                at += len(component)
+            elif isinstance(component, Retain):
+                rope.format(at, component.length, component.attributes)
+                at += component.length
+            elif isinstance(component, Insert):
+                self._insert(at, component.text, component.attributes)
+                at += len(component.text)
+            else:
+                rope.insert_embed(at, component)
+                at += 1
+
+    def _insert(self, at: int, text: str, attributes: Attributes | None) -> None:
+        if not self._astral and has_surrogates(text):
+            self._astral = True
+        self._rope.insert(at, text, attributes)
+
+    def _cuts_a_pair(self, delta: Delta) -> bool:
+        """Where one component meets another is an edge in the base; a trailing plain retain has been dropped."""
+        at = 0
+        for component in delta.components:
+            if self._inside_a_pair(at):
+                return True
+            if isinstance(component, (int, Retain)):
+                at += units_of(component)
+        return self._inside_a_pair(at)
+
+    def _inside_a_pair(self, at: int) -> bool:
+        return 0 < at < self._rope.length and is_low_surrogate(self._rope.unit(at))
+
+    # --- The last newline ---
+
+    @property
+    def ends_with_newline(self) -> bool:
+        return self._is_newline(self._rope.length - 1)
+
+    def keeps_newline(self, delta: Delta) -> bool:
+        """Whether the content would end with a newline after `delta`, which it can take."""
+        at = delta.base_length
+        if at < self._rope.length:
+            return self.ends_with_newline
+        for component in reversed(delta.components):
+            if isinstance(component, int):
+                if component > 0:
+                    break
+                at += component
+            elif isinstance(component, Retain):
+                break
+            else:
+                text = component.text if isinstance(component, Insert) else component
+                return isinstance(text, str) and text.endswith("\n")
+        return self._is_newline(at - 1)
+
+    def _is_newline(self, at: int) -> bool:
+        return at >= 0 and self._rope.unit(at) == "\n"
+
+    # --- Reading ---
+
+    def delta(self) -> Delta:
+        return Delta(tuple(self._runs()))
+
+    def text(self) -> str:
+        """In real characters; embeds have none and are skipped."""
+        parts = [segment.text for block in self._rope.blocks for segment in block.segments if segment.embed is None]
+        return collapse("".join(parts))
+
+    def encode(self) -> bytes:
+        """The compact JSON of its delta."""
+        return encode(self.delta())
+
+    def split(self, at: int) -> "Content":
+        """Keeps [:at]; the answer is [at:]. Raises InvalidDelta inside a surrogate pair."""
+        if not 0 <= at <= self._rope.length or (self._astral and self._inside_a_pair(at)):
+            raise InvalidDelta("a split is inside the content, and not inside a surrogate pair")
+        document = self.delta()
+        self._rope = Rope(list(document.slice(0, at).components), self._segment_units)
+        return Content(document.slice(at), self._segment_units)
+
+    def _runs(self) -> list[Component]:
+        """Segments of one format in a row, joined."""
+        runs: list[Component] = []
+        texts: list[str] = []
+        attributes: Attributes | None = None
+        for block in self._rope.blocks:
+            for segment in block.segments:
+                if texts and (segment.embed is not None or not same_attributes(segment.attributes, attributes)):
+                    runs.append(_run(texts, attributes))
+                    texts = []
+                if segment.embed is not None:
+                    runs.append(segment.embed)
+                else:
+                    attributes = segment.attributes
+                    texts.append(segment.text)
+        if texts:
+            runs.append(_run(texts, attributes))
+        return runs
+
+
+def _run(texts: list[str], attributes: Attributes | None) -> Component:
+    text = "".join(texts)
+    return text if attributes is None else Insert(text, attributes)
+
+
+def _has_astral(document: Delta) -> bool:
+    for component in document.components:
+        text = component.text if isinstance(component, Insert) else component
+        if isinstance(text, str) and has_surrogates(text):
+            return True
+    return False

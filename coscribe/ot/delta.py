@@ -1,0 +1,190 @@
+"""A delta: one change of a document, or a document itself (inserts only). Pure, immutable, always in normal form.
+
+Positions and lengths are UTF-16 code units. Data from outside comes in through `decode`, `from_quill` and the builders,
+which check it; the constructor trusts its components.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from coscribe.ot import algebra
+from coscribe.ot.attributes import read_attributes
+from coscribe.ot.builder import Builder
+from coscribe.ot.components import Components, Insert, Retain, units_of
+from coscribe.ot.limits import DEFAULT_LIMITS, OWN_LIMITS, InvalidDelta, Limits
+from coscribe.ot.quill import read_operations, write_operations
+from coscribe.ot.text import collapse, read_text
+
+
+class Delta:
+    """`at` and `by` repeat a delta of one plain component as integers: it inserts `by` > 0 units at `at`, or deletes
+    `-by` from there. `by` is 0 for every other one. Nothing is written to after construction."""
+
+    __slots__ = ("at", "by", "components")
+
+    def __init__(self, components: Components = (), at: int = 0, by: int = 0) -> None:
+        if by == 0 and 0 < len(components) <= 2:
+            at, by = _one_plain_change(components)
+        self.components: Final = components
+        self.at: Final = at
+        self.by: Final = by
+
+    # --- From and to what others write ---
+
+    @staticmethod
+    def from_quill(operations: Sequence[Mapping[str, Any]], limits: Limits = OWN_LIMITS) -> "Delta":
+        """Raises InvalidDelta, or DeltaTooLarge over a limit."""
+        return Delta(read_operations(operations, limits))
+
+    def to_quill(self) -> list[dict[str, Any]]:
+        return write_operations(self.components)
+
+    @staticmethod
+    def replace(position: int, delete: int, text: str, attributes: Mapping[str, Any] | None = None) -> "Delta":
+        """Deletes units from `position` on and puts text in their place."""
+        _check_units(position, delete)
+        out = Builder()
+        out.retain(position)
+        if attributes is None:
+            out.insert(read_text(text))
+        else:
+            out.insert(read_text(text), read_attributes(attributes, DEFAULT_LIMITS, keep_null=False))
+        out.delete(delete)
+        return Delta(out.build())
+
+    @staticmethod
+    def format(position: int, length: int, attributes: Mapping[str, Any]) -> "Delta":
+        """A value None takes an attribute away."""
+        _check_units(position, length)
+        out = Builder()
+        out.retain(position)
+        out.retain(length, read_attributes(attributes, DEFAULT_LIMITS, keep_null=True))
+        return Delta(out.build())
+
+    # --- The four verbs, and cutting ---
+
+    def compose(self, other: "Delta") -> "Delta":
+        return Delta(algebra.compose(self.components, other.components))
+
+    def transform(self, other: "Delta", priority: bool) -> "Delta":
+        """`other` as it must read after this one. With priority, an insert of this one stays left on a tie."""
+        return Delta(algebra.transform(self.components, other.components, priority))
+
+    def transform_position(self, position: int, priority: bool = False) -> int:
+        """Where a position stands after this delta; with priority it stays left of an insert right there."""
+        return algebra.transform_position(self.components, position, priority)
+
+    def invert(self, base: "Delta") -> "Delta":
+        """What undoes this delta, which was made for the document `base`."""
+        return Delta(algebra.invert(self.components, base.components))
+
+    def cut(self, at: int) -> tuple["Delta", "Delta"]:
+        """The parts for [:at] and [at:] of the base, the right one counted from `at`. An insert at `at` goes right."""
+        left, right = algebra.cut(self.components, at)
+        return Delta(left), Delta(right)
+
+    def shifted(self, by: int) -> "Delta":
+        """The same change `by` units further on."""
+        if by <= 0 or not self.components:
+            return self
+        out = Builder()
+        out.retain(by)
+        out.extend(self.components)
+        return Delta(out.build())
+
+    def concat(self, other: "Delta") -> "Delta":
+        """The components of one after those of the other: for documents, both texts in a row."""
+        if not self.components:
+            return other
+        out = Builder()
+        out.extend(self.components)
+        out.extend(other.components)
+        return Delta(out.build())
+
+    def slice(self, start: int, end: int | None = None) -> "Delta":
+        """Of a document, the units from `start` to `end`."""
+        stop = sum(map(units_of, self.components)) if end is None else end
+        return Delta(algebra.slice_components(self.components, start, stop))
+
+    # --- Lengths and text ---
+
+    @property
+    def base_length(self) -> int:
+        """The units of a document that it looks at: a shorter one cannot take it."""
+        if self.by:
+            return self.at if self.by > 0 else self.at - self.by
+        return sum(units_of(component) for component in self.components if isinstance(component, (int, Retain)))
+
+    @property
+    def length_change(self) -> int:
+        if self.by:
+            return self.by
+        deleted = sum(component for component in self.components if isinstance(component, int) and component < 0)
+        return self.length + deleted
+
+    @property
+    def length(self) -> int:
+        """The units it inserts: of a document, its length."""
+        return sum(units_of(component) for component in self.components if not isinstance(component, (int, Retain)))
+
+    @property
+    def is_document(self) -> bool:
+        return not any(isinstance(component, (int, Retain)) for component in self.components)
+
+    def text(self) -> str:
+        """The text it inserts, in real characters. Embeds have none and are skipped, so positions do not fit it."""
+        parts = [component for component in self.components if isinstance(component, str)]
+        if len(parts) != len(self.components):
+            parts = [
+                component if isinstance(component, str) else component.text
+                for component in self.components
+                if isinstance(component, (str, Insert))
+            ]
+        return collapse("".join(parts))
+
+    # --- As a value ---
+
+    def __bool__(self) -> bool:
+        """False for the delta that changes nothing."""
+        return bool(self.components)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Delta) and self.components == other.components
+
+    def __hash__(self) -> int:
+        return hash(self.components)
+
+    def __repr__(self) -> str:
+        return f"Delta({list(self.components)!r})"
+
+
+def compose_all(deltas: Iterable[Delta]) -> Delta:
+    """All of them in their order, composed as a balanced tree: a long run costs n log n, not n²."""
+    level = [delta.components for delta in deltas]
+    if not level:
+        return Delta()
+    while len(level) > 1:
+        pairs = [algebra.compose(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        if len(level) % 2:
+            pairs.append(level[-1])
+        level = pairs
+    return Delta(level[0])
+
+
+def _one_plain_change(components: Components) -> tuple[int, int]:
+    at = 0
+    change = components[0]
+    if len(components) == 2:
+        if not isinstance(change, int) or change < 0:
+            return 0, 0
+        at, change = change, components[1]
+    if isinstance(change, str):
+        return at, len(change)
+    if isinstance(change, int) and change < 0:
+        return at, change
+    return 0, 0
+
+
+def _check_units(position: int, length: int) -> None:
+    if position < 0 or length < 0:
+        raise InvalidDelta("a position or a length is negative")

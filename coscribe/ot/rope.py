@@ -1,0 +1,278 @@
+"""The text of a document in pieces, for changes at any place in time that hardly depends on its length.
+
+Segments of one format each stand in blocks. A cursor stays on the segment last touched, so typing is a splice of one
+short string; a jump walks the lengths of blocks, then those of the segments of one block. No segment begins or ends
+inside a surrogate pair: callers check the places they edit at.
+"""
+
+from typing import Final
+
+from coscribe.ot.attributes import Attributes, compose_attributes, same_attributes
+from coscribe.ot.components import Component, Embed, Insert
+from coscribe.ot.text import is_low_surrogate
+
+SEGMENT_UNITS: Final = 2_048
+BLOCK_SEGMENTS: Final = 64
+
+
+class Segment:
+    """Text of one format, or one embed (whose `text` is a placeholder of one unit)."""
+
+    __slots__ = ("attributes", "embed", "length", "text")
+
+    def __init__(self, text: str, attributes: Attributes | None, embed: Embed | None = None) -> None:
+        self.text = text
+        self.length = len(text)
+        self.attributes = attributes
+        self.embed = embed
+
+    def joins(self, other: "Segment") -> bool:
+        return self.embed is None and other.embed is None and same_attributes(self.attributes, other.attributes)
+
+
+class Block:
+    __slots__ = ("length", "segments")
+
+    def __init__(self, segments: list[Segment]) -> None:
+        self.segments = segments
+        self.length = sum(segment.length for segment in segments)
+
+
+class Rope:
+    """There is always a block, and only that of an empty document is empty."""
+
+    __slots__ = ("_block", "_block_start", "_here", "_index", "_segment_units", "_start", "blocks", "length")
+
+    def __init__(self, components: list[Component], segment_units: int) -> None:
+        assert segment_units >= 4, "a segment must hold more than a surrogate pair"
+        self._segment_units = segment_units
+        segments: list[Segment] = []
+        for component in components:
+            segments.extend(self._segments(component))
+        self.blocks = [
+            Block(segments[first : first + BLOCK_SEGMENTS]) for first in range(0, len(segments), BLOCK_SEGMENTS)
+        ] or [Block([])]
+        self.length = sum(block.length for block in self.blocks)
+        self._rewind()
+
+    # --- Changes; `position` and what follows it are inside the document ---
+
+    def insert(self, position: int, text: str, attributes: Attributes | None) -> None:
+        offset = self._seek(position)
+        here = self._here
+        units = len(text)
+        if (
+            here.length + units <= self._segment_units
+            and here.length
+            and here.embed is None
+            and (here.attributes is attributes or same_attributes(here.attributes, attributes))
+        ):
+            held = here.text
+            here.text = held[:offset] + text + held[offset:]
+            here.length += units
+            self.blocks[self._block].length += units
+            self.length += units
+            return
+        self._insert_segments(position, self._chop(text, attributes))
+
+    def insert_embed(self, position: int, embed: Embed) -> None:
+        self._insert_segments(position, [Segment("\ufffc", embed.attributes, embed)])
+
+    def delete(self, position: int, units: int) -> None:
+        first = self._seek(position + 1) - 1
+        here = self._here
+        if first + units <= here.length and units < here.length:
+            held = here.text
+            here.text = held[:first] + held[first + units :]
+            here.length -= units
+            self.blocks[self._block].length -= units
+            self.length -= units
+            return
+        self._delete_segments(position, units)
+
+    def format(self, position: int, units: int, attributes: Attributes) -> None:
+        while units:
+            first, last, done = self._isolate(position, units)
+            segments = self.blocks[self._block].segments
+            for segment in segments[first:last]:
+                segment.attributes = compose_attributes(segment.attributes, attributes, keep_null=False)
+                if segment.embed is not None:
+                    segment.embed = segment.embed.formatted(segment.attributes)
+            for index in range(last, max(first, 1) - 1, -1):
+                self._join(segments, index)
+            self._settle()
+            position += done
+            units -= done
+
+    # --- Reading ---
+
+    def unit(self, position: int) -> str:
+        """The unit at `position`; of an embed, its placeholder."""
+        offset = self._seek(position + 1)
+        return self._here.text[offset - 1]
+
+    def is_embed(self, position: int) -> bool:
+        self._seek(position + 1)
+        return self._here.embed is not None
+
+    # --- The cursor ---
+
+    def _rewind(self) -> None:
+        self._to(0, 0)
+
+    def _to(self, block: int, start: int) -> None:
+        """Stands on the first segment of a block that starts at `start`."""
+        self._block = block
+        self._block_start = start
+        self._index = 0
+        self._start = start
+        segments = self.blocks[block].segments
+        self._here = segments[0] if segments else _NOTHING
+
+    def _seek(self, position: int) -> int:
+        """Stands on the segment that holds `position` or ends there; answers with the offset in it."""
+        offset = position - self._start
+        if 0 < offset <= self._here.length:
+            return offset
+        if position <= self._start and position > 0:
+            self._seek_block(position)
+        elif not position:
+            self._to(0, 0)
+            return 0
+        elif position > self._block_start + self.blocks[self._block].length:
+            self._seek_block(position)
+        segments = self.blocks[self._block].segments
+        index = self._index
+        start = self._start
+        length = segments[index].length
+        while position > start + length:
+            start += length
+            index += 1
+            length = segments[index].length
+        self._index = index
+        self._start = start
+        self._here = segments[index]
+        return position - start
+
+    def _seek_block(self, position: int) -> None:
+        block = self._block
+        start = self._block_start
+        while position <= start:
+            block -= 1
+            start -= self.blocks[block].length
+        while position > start + self.blocks[block].length:
+            start += self.blocks[block].length
+            block += 1
+        self._to(block, start)
+
+    # --- Whole segments ---
+
+    def _isolate(self, position: int, units: int) -> tuple[int, int, int]:
+        """Splits segments so that some of one block hold `position` and what follows, up to `units` or the block's
+        end: (first, one after the last, units held). With no units, only splits. Stands on their block."""
+        if units:
+            self._seek(position + 1)
+        else:
+            self._seek(position)
+        block = self.blocks[self._block]
+        units = min(units, self._block_start + block.length - position)
+        first = self._split_at(block.segments, position)
+        last = self._split_at(block.segments, position + units) if units else first
+        return first, last, units
+
+    def _split_at(self, segments: list[Segment], position: int) -> int:
+        """The index of the segment that starts at `position` in this block, made if need be."""
+        index = 0
+        offset = position - self._block_start
+        while offset and offset >= segments[index].length:
+            offset -= segments[index].length
+            index += 1
+        if offset:
+            segment = segments[index]
+            segments.insert(index + 1, Segment(segment.text[offset:], segment.attributes))
+            segment.text = segment.text[:offset]
+            segment.length = offset
+            index += 1
+        return index
+
+    def _insert_segments(self, position: int, new: list[Segment]) -> None:
+        first, _, _ = self._isolate(position, 0)
+        block = self.blocks[self._block]
+        block.segments[first:first] = new
+        units = sum(segment.length for segment in new)
+        block.length += units
+        self.length += units
+        self._join(block.segments, first + len(new))
+        self._join(block.segments, first)
+        self._settle()
+
+    def _delete_segments(self, position: int, units: int) -> None:
+        while units:
+            first, last, done = self._isolate(position, units)
+            block = self.blocks[self._block]
+            del block.segments[first:last]
+            block.length -= done
+            self.length -= done
+            self._join(block.segments, first)
+            self._settle()
+            units -= done
+
+    def _join(self, segments: list[Segment], index: int) -> None:
+        """Makes one of the segments on both sides of `index`, where they are alike and short enough."""
+        if not 0 < index < len(segments):
+            return
+        left, right = segments[index - 1], segments[index]
+        if left.length + right.length <= self._segment_units and left.joins(right):
+            left.text += right.text
+            left.length += right.length
+            del segments[index]
+
+    def _settle(self) -> None:
+        """After whole segments came or went in the cursor's block: bounds its size, and stands on a segment again."""
+        at = self._block
+        block = self.blocks[at]
+        count = len(block.segments)
+        if count > 2 * BLOCK_SEGMENTS:
+            pieces = [block.segments[first : first + BLOCK_SEGMENTS] for first in range(0, count, BLOCK_SEGMENTS)]
+            self.blocks[at : at + 1] = [Block(piece) for piece in pieces]
+        elif not count and len(self.blocks) > 1:
+            del self.blocks[at]
+            if at == len(self.blocks):
+                at -= 1
+                self._block_start -= self.blocks[at].length
+        elif at and count + len(self.blocks[at - 1].segments) <= BLOCK_SEGMENTS // 2:
+            before = self.blocks[at - 1]
+            self._block_start -= before.length
+            before.segments.extend(block.segments)
+            before.length += block.length
+            del self.blocks[at]
+            at -= 1
+        self._to(at, self._block_start)
+
+    # --- Segments of what is inserted ---
+
+    def _segments(self, component: Component) -> list[Segment]:
+        if isinstance(component, str):
+            return self._chop(component, None)
+        if isinstance(component, Insert):
+            return self._chop(component.text, component.attributes)
+        assert isinstance(component, Embed), "a document only inserts"
+        return [Segment("\ufffc", component.attributes, component)]
+
+    def _chop(self, text: str, attributes: Attributes | None) -> list[Segment]:
+        """Segments with room to type into."""
+        size = self._segment_units * 3 // 4
+        if len(text) <= size:
+            return [Segment(text, attributes)]
+        segments: list[Segment] = []
+        at = 0
+        while at < len(text):
+            end = at + size
+            if end < len(text) and is_low_surrogate(text[end]):
+                end -= 1
+            segments.append(Segment(text[at:end], attributes))
+            at = end
+        return segments
+
+
+_NOTHING: Final = Segment("", None)
