@@ -5,8 +5,10 @@ for the simulator, on a simulated one. One contract suite (tests/persistence) ru
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
+from coscribe.batch import Batch as Batch
+from coscribe.batch import LogEntry as LogEntry
 from coscribe.names import SectionKey
 
 
@@ -14,33 +16,14 @@ class Unavailable(Exception):
     """The store could not be reached, or refused for a reason that passes. The outcome of a write is unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One entry of a section's log. `entry` is its wire form; entry r leads to revision r."""
-
-    revision: int
-    epoch: int
-    time_ms: int
-    user: str
-    entry: bytes
+class ConfigurationError(Exception):
+    """What was given does not do. The text says to the operator what is wrong and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Entries that commit together. Frozen: it is retried under its id, unchanged, before any later one.
-
-    `base` is the revision it starts from. `published` is what the commit publishes (coscribe.batch).
-    """
-
-    id: str
-    base: int
-    epoch: int
-    entries: tuple[LogEntry, ...]
-    published: bytes
-
-    @property
-    def last(self) -> int:
-        return self.base + len(self.entries)
+MAX_BATCH_ENTRIES: Final = 500
+MAX_BATCH_BYTES: Final = 1_000_000
+"""What one batch carries at most, for its script blocks the server: so many entries, and so many bytes of entries
+(one entry alone may be longer). The owner keeps to it."""
 
 
 class Answer(Enum):
@@ -60,6 +43,14 @@ class Activation:
     epoch: int
     head: int
     tail: tuple[LogEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """What the log says of a section: the epoch of its owner (not of its last entry), and its last revision."""
+
+    epoch: int
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +117,21 @@ class Log(Protocol):
         """Entries with a revision above `after`, oldest first, `limit` at most. The first may be above `after` + 1:
         what lies between was trimmed."""
 
+    async def state(self, key: SectionKey) -> LogState | None:
+        """None when the keys are missing."""
+
+    async def heads(self, keys: Sequence[SectionKey]) -> Sequence[tuple[int, int] | None]:
+        """(last revision, owner's epoch) of each section, None where its keys are missing."""
+
     async def trim(self, key: SectionKey, through: int) -> None:
         """Forget entries up to and with revision `through`. The caller knows that Postgres holds them."""
 
-    async def release(self, key: SectionKey, durable: Durable, idle_ms: int) -> None:
-        """Let the section's keys expire after `idle_ms`, if the log still ends at durable.revision."""
+    async def release(self, key: SectionKey, durable: Durable, idle_ms: int) -> bool:
+        """Let the section's keys expire after `idle_ms`, if the log still ends at durable.revision and its owner's
+        epoch is still durable.epoch: the caller's own, or the one that `state` said. False if not.
+
+        It steps the epoch: whoever still believes to own the section is fenced, for what he would append to keys that
+        are about to expire would be lost."""
 
 
 class Store(Protocol):
@@ -164,7 +165,7 @@ class LogReader(Protocol):
     async def read(self, key: SectionKey, after: int, limit: int) -> Sequence[LogEntry]: ...
 
     async def heads(self, keys: Sequence[SectionKey]) -> Sequence[tuple[int, int] | None]:
-        """(revision, epoch) of each section's log, None where its keys are missing."""
+        """(revision, epoch of that revision's entry) of each section's log, None where its keys are missing."""
 
 
 Published = Callable[[str, bytes], None]

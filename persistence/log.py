@@ -1,0 +1,131 @@
+"""The log of every section, in Redis: one stream a section, written by scripts that check before they write.
+
+What owners rely on: an answer OK means that the batch is in the log at the durability the server is set to, once, and
+published. Unavailable means that nobody knows; the same batch is then sent again.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from redis.asyncio import Redis
+
+from coscribe.names import SectionKey
+from persistence import keys
+from persistence.group_commit import GroupCommit
+from persistence.reader import RedisLogReader, decode_entries, encode_meta
+from persistence.records import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_ENTRIES,
+    Activation,
+    Answer,
+    Batch,
+    DirtyMark,
+    Durable,
+    LogState,
+)
+from persistence.redis_client import TIMEOUT_S, Argument, append_client, execute, shared_client
+from persistence.script import Script
+
+DIRTY_PAGE: Final = 1000
+FIELD_SEPARATOR: Final = "|"  # no part of a section key contains it
+
+
+class RedisLog(RedisLogReader):
+    """Implements records.Log and records.LogReader."""
+
+    def __init__(self, append: Redis, shared: Redis) -> None:
+        super().__init__(shared)
+        self._append = append
+        self._commits = GroupCommit(append, Script("commit"))
+        self._activate = Script("activate")
+        self._release = Script("release")
+        self._clear_dirty = Script("clear_dirty")
+
+    @classmethod
+    def connect(cls, url: str, timeout_s: float = TIMEOUT_S) -> "RedisLog":
+        return cls(append_client(url, timeout_s), shared_client(url, timeout_s))
+
+    @property
+    def round_trips(self) -> int:
+        """How many round trips all commits took so far."""
+        return self._commits.round_trips
+
+    async def activate(self, key: SectionKey, durable: Durable) -> Activation:
+        arguments = (durable.revision, durable.epoch)
+        epoch, head, rows = await self._activate.run(self._client, _section_keys(key), arguments)
+        return Activation(int(epoch), int(head), tuple(decode_entries(rows)))
+
+    async def commit(self, key: SectionKey, batch: Batch) -> Answer:
+        size = batch_bytes(batch)
+        assert batch.entries, "a batch has entries"
+        assert len(batch.entries) <= MAX_BATCH_ENTRIES, "a script blocks the server for all"
+        assert size <= MAX_BATCH_BYTES or len(batch.entries) == 1, "a script blocks the server for all"
+        arguments = tuple(_commit_arguments(key, batch))
+        reply: bytes = await self._commits.call(_section_keys(key), arguments, size)
+        return Answer(reply.decode())
+
+    async def announce(self, key: SectionKey, published: bytes) -> None:
+        await execute(self._client, "PUBLISH", keys.channel(key), published)
+
+    async def mark_dirty(self, key: SectionKey, token: str) -> None:
+        await execute(self._client, "HSET", keys.DIRTY, _dirty_field(key), token)
+
+    async def clear_dirty(self, mark: DirtyMark) -> bool:
+        arguments = (_dirty_field(mark.key), mark.token)
+        return bool(await self._clear_dirty.run(self._client, (keys.DIRTY,), arguments))
+
+    async def dirty(self) -> Sequence[DirtyMark]:
+        marks: dict[str, str] = {}  # a scan may name a field twice
+        cursor = 0
+        while True:
+            cursor, page = await execute(self._client, "HSCAN", keys.DIRTY, cursor, "COUNT", DIRTY_PAGE)
+            marks.update((field.decode(), token.decode()) for field, token in zip(page[::2], page[1::2], strict=True))
+            cursor = int(cursor)
+            if cursor == 0:
+                break
+        return [DirtyMark(SectionKey(*field.split(FIELD_SEPARATOR)), token) for field, token in marks.items()]
+
+    async def state(self, key: SectionKey) -> LogState | None:
+        epoch, revision = await execute(self._client, "HMGET", keys.meta(key), "epoch", "rev")
+        return None if epoch is None else LogState(int(epoch), int(revision))
+
+    async def trim(self, key: SectionKey, through: int) -> None:
+        if through <= 0:
+            return
+        await execute(self._client, "XTRIM", keys.stream(key), "MINID", f"{through + 1}-0")
+
+    async def release(self, key: SectionKey, durable: Durable, idle_ms: int) -> bool:
+        arguments = (durable.revision, durable.epoch, idle_ms)
+        return bool(await self._release.run(self._client, _section_keys(key), arguments))
+
+    async def aclose(self) -> None:
+        """Send what is queued, then close both clients."""
+        await self._commits.aclose()
+        await self._append.aclose()
+        await super().aclose()
+
+
+def batch_bytes(batch: Batch) -> int:
+    """What MAX_BATCH_BYTES bounds."""
+    return sum(len(entry.entry) for entry in batch.entries)
+
+
+def _section_keys(key: SectionKey) -> tuple[str, str]:
+    return keys.meta(key), keys.stream(key)
+
+
+def _dirty_field(key: SectionKey) -> str:
+    return FIELD_SEPARATOR.join(key)
+
+
+def _commit_arguments(key: SectionKey, batch: Batch) -> Iterator[Argument]:
+    yield batch.epoch
+    yield batch.id
+    yield batch.base
+    yield batch.last
+    yield batch.entries[-1].epoch
+    yield keys.channel(key)
+    yield batch.published
+    for entry in batch.entries:
+        yield encode_meta(entry)
+        yield entry.entry

@@ -1,0 +1,65 @@
+"""`async def` tests run in a loop of their own; the two servers start once a run, and each test finds them empty."""
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.services import Postgres, Valkey, running, short_folder
+
+ASYNC_TEST_TIMEOUT_S = 60
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    wanted = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in wanted}
+
+    async def run() -> None:
+        async with asyncio.timeout(ASYNC_TEST_TIMEOUT_S):
+            await pyfuncitem.obj(**arguments)
+
+    asyncio.run(run())
+    return True
+
+
+@pytest.fixture(scope="session")
+def _valkey() -> Iterator[Valkey]:
+    with short_folder() as folder, running(Valkey(folder)) as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(_valkey: Valkey) -> Valkey:
+    """An empty server, shared with the other tests: do not stop it."""
+    _valkey.clear()
+    return _valkey
+
+
+@pytest.fixture
+def redis_url(valkey: Valkey) -> str:
+    return valkey.url
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[Valkey]:
+    """A server of the test's own, to kill and to start again."""
+    with short_folder() as folder, running(Valkey(folder)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with short_folder() as folder, running(Postgres(folder)) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """A database of the test's own, empty: without the schema."""
+    name = asyncio.run(postgres.create_database())
+    yield postgres.url(name)
+    asyncio.run(postgres.drop_database(name))

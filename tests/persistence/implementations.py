@@ -1,0 +1,29 @@
+"""What the contract suites run on. A factory is called outside of any event loop and returns how to open a store that
+is empty; what is opened again later in the same test is the same store."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+
+from persistence.log import RedisLog
+from persistence.records import Log
+
+OpenLog = Callable[[], AbstractAsyncContextManager[Log]]
+
+
+def redis_log(request: pytest.FixtureRequest) -> OpenLog:
+    url = request.getfixturevalue("redis_url")
+
+    @asynccontextmanager
+    async def open_log() -> AsyncIterator[Log]:
+        log = RedisLog.connect(url)
+        try:
+            yield log
+        finally:
+            await log.aclose()
+
+    return open_log
+
+
+LOG_IMPLEMENTATIONS: dict[str, Callable[[pytest.FixtureRequest], OpenLog]] = {"redis": redis_log}
