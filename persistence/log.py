@@ -94,8 +94,8 @@ class RedisLog(RedisLogReader):
             return
         await execute(self._client, "XTRIM", keys.stream(key), "MINID", f"{through + 1}-0")
 
-    async def release(self, key: SectionKey, durable: Durable, idle_ms: int) -> bool:
-        arguments = (durable.revision, durable.epoch, idle_ms)
+    async def release(self, key: SectionKey, state: LogState, idle_ms: int) -> bool:
+        arguments = (state.epoch, state.revision, idle_ms)
         return bool(await self._release.run(self._client, _section_keys(key), arguments))
 
     async def aclose(self) -> None:

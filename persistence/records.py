@@ -118,7 +118,8 @@ class Log(Protocol):
         what lies between was trimmed."""
 
     async def state(self, key: SectionKey) -> LogState | None:
-        """None when the keys are missing."""
+        """Where the log ends and whose it is: so an owner sees that there is a newer one. None when the keys are
+        missing."""
 
     async def heads(self, keys: Sequence[SectionKey]) -> Sequence[tuple[int, int] | None]:
         """(last revision, owner's epoch) of each section, None where its keys are missing."""
@@ -126,12 +127,12 @@ class Log(Protocol):
     async def trim(self, key: SectionKey, through: int) -> None:
         """Forget entries up to and with revision `through`. The caller knows that Postgres holds them."""
 
-    async def release(self, key: SectionKey, durable: Durable, idle_ms: int) -> bool:
-        """Let the section's keys expire after `idle_ms`, if the log still ends at durable.revision and its owner's
-        epoch is still durable.epoch: the caller's own, or the one that `state` said. False if not.
+    async def release(self, key: SectionKey, state: LogState, idle_ms: int) -> bool:
+        """Let the section's keys expire after `idle_ms`, if its log is still in this state; False if not.
 
-        It steps the epoch: whoever still believes to own the section is fenced, for what he would append to keys that
-        are about to expire would be lost."""
+        The caller knows that Postgres holds every entry up to state.revision. state.epoch is its own, or the one that
+        `state` said. This steps the epoch: whoever still believes to own the section is fenced, for what he would
+        append to keys that are about to expire would be lost."""
 
 
 class Store(Protocol):

@@ -146,7 +146,7 @@ async def test_release_fences_the_owner_and_activation_takes_the_section_back(op
     async with open_log() as log:
         epoch = (await log.activate(KEY, NEW)).epoch
         await log.commit(KEY, batch(0, 2, epoch))
-        assert await log.release(KEY, Durable(2, epoch), 3_600_000)
+        assert await log.release(KEY, LogState(epoch, 2), 3_600_000)
         assert await log.commit(KEY, batch(2, 3, epoch)) is Answer.FENCED
         again = await log.activate(KEY, Durable(2, epoch))
         assert (again.head, len(again.tail)) == (2, 2)
@@ -157,11 +157,11 @@ async def test_release_keeps_what_is_not_durable_and_what_a_newer_owner_has(open
     async with open_log() as log:
         old = (await log.activate(KEY, NEW)).epoch
         await log.commit(KEY, batch(0, 2, old))
-        assert not await log.release(KEY, Durable(1, old), 1)
+        assert not await log.release(KEY, LogState(old, 1), 1)
         new = (await log.activate(KEY, NEW)).epoch
-        assert not await log.release(KEY, Durable(2, old), 1)
+        assert not await log.release(KEY, LogState(old, 2), 1)
         assert await log.commit(KEY, batch(2, 3, new)) is Answer.OK
-        assert not await log.release(OTHER, Durable(0, 0), 1)
+        assert not await log.release(OTHER, LogState(0, 0), 1)
 
 
 async def test_a_mark_is_cleared_only_under_its_token(open_log: OpenLog) -> None:
