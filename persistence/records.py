@@ -16,6 +16,14 @@ class Unavailable(Exception):
     """The store could not be reached, or refused for a reason that passes. The outcome of a write is unknown."""
 
 
+class LogHole(Exception):
+    """Entries are missing between what the long-term store holds and what the log still has. Nothing is skipped."""
+
+
+class LogFork(Exception):
+    """The log's next entry is of an older epoch than what the long-term store holds: one revision, two contents."""
+
+
 class ConfigurationError(Exception):
     """What was given does not do. The text says to the operator what is wrong and what to do."""
 
@@ -121,9 +129,6 @@ class Log(Protocol):
         """Where the log ends and whose it is: so an owner sees that there is a newer one. None when the keys are
         missing."""
 
-    async def heads(self, keys: Sequence[SectionKey]) -> Sequence[tuple[int, int] | None]:
-        """(last revision, owner's epoch) of each section, None where its keys are missing."""
-
     async def trim(self, key: SectionKey, through: int) -> None:
         """Forget entries up to and with revision `through`. The caller knows that Postgres holds them."""
 
@@ -142,6 +147,9 @@ class Store(Protocol):
         """The document as it is stored: the given one, or the one that was there under this id (not deleted or not)."""
 
     async def document(self, document_id: str) -> Document | None: ...
+
+    async def delete_document(self, document_id: str, now_ms: int) -> Document | None:
+        """Mark it as deleted; what it held stays. Returns it as it is now, None if there was none."""
 
     async def durable(self, key: SectionKey) -> Durable:
         """Durable(0, 0) for a section that was never flushed."""

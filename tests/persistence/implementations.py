@@ -7,9 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from persistence.log import RedisLog
-from persistence.records import Log
+from persistence.records import Log, Store
+from persistence.store import PostgresStore
 
 OpenLog = Callable[[], AbstractAsyncContextManager[Log]]
+OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
 
 
 def redis_log(request: pytest.FixtureRequest) -> OpenLog:
@@ -26,4 +28,19 @@ def redis_log(request: pytest.FixtureRequest) -> OpenLog:
     return open_log
 
 
+def postgres_store(request: pytest.FixtureRequest) -> OpenStore:
+    url = request.getfixturevalue("postgres_url")
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[Store]:
+        store = await PostgresStore.connect(url)
+        try:
+            yield store
+        finally:
+            await store.aclose()
+
+    return open_store
+
+
 LOG_IMPLEMENTATIONS: dict[str, Callable[[pytest.FixtureRequest], OpenLog]] = {"redis": redis_log}
+STORE_IMPLEMENTATIONS: dict[str, Callable[[pytest.FixtureRequest], OpenStore]] = {"postgres": postgres_store}
