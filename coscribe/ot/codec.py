@@ -10,10 +10,10 @@ from typing import Any, Final
 import msgspec
 
 from coscribe.ot.builder import Builder
-from coscribe.ot.components import Components, Embed, Insert, Retain
+from coscribe.ot.components import Components, Embed, Insert, Retain, inserted_units
 from coscribe.ot.delta import Delta
 from coscribe.ot.limits import DEFAULT_LIMITS, DeltaTooLarge, InvalidDelta, Limits
-from coscribe.ot.quill import read_insert_text, read_operation, read_units
+from coscribe.ot.quill import check_inserted, read_insert_text, read_operation, read_units
 from coscribe.ot.text import collapse, has_surrogates
 
 _parse: Final = msgspec.json.Decoder(list[Any]).decode
@@ -31,7 +31,8 @@ def decode(raw: bytes | msgspec.Raw, limits: Limits = DEFAULT_LIMITS) -> Delta:
         at, change = parts
         if type(at) is int and 0 < at <= limits.document_units:
             if type(change) is str:
-                text = read_insert_text(change, limits)
+                text = read_insert_text(change)
+                check_inserted(len(text), limits)
                 return Delta((at, text), at, len(text))
             if type(change) is int and 0 > change >= -limits.document_units:
                 return Delta((at, change), at, change)
@@ -49,10 +50,12 @@ def _read_components(parts: list[Any], limits: Limits) -> Components:
             else:
                 out.retain(read_units(part, limits))
         elif type(part) is str:
-            out.insert(read_insert_text(part, limits))
+            out.insert(read_insert_text(part))
         else:
             read_operation(out, part, limits)
-    return out.build()
+    components = out.build()
+    check_inserted(inserted_units(components), limits)
+    return components
 
 
 def encode(delta: Delta) -> bytes:

@@ -84,3 +84,7 @@ def units_of(component: Component) -> int:
     if isinstance(component, Retain):
         return component.length
     return len(component.text) if isinstance(component, Insert) else 1
+
+
+def inserted_units(components: Components) -> int:
+    return sum(units_of(component) for component in components if not isinstance(component, (int, Retain)))

@@ -1,25 +1,29 @@
 """The content of a section: what its entries led to. Every delta is checked against it before anything changes."""
 
+from typing import Final
+
 from coscribe.ot.attributes import Attributes, same_attributes
 from coscribe.ot.codec import encode
 from coscribe.ot.components import Component, Insert, Retain, units_of
 from coscribe.ot.delta import Delta
 from coscribe.ot.limits import InvalidDelta
-from coscribe.ot.rope import SEGMENT_UNITS, Rope
+from coscribe.ot.rope import BLOCK_SEGMENTS, SEGMENT_UNITS, Rope
 from coscribe.ot.text import collapse, has_surrogates, is_low_surrogate
 
 
 class Content:
-    """`segment_units` is an argument so that tests can force many short segments."""
+    """The sizes are arguments so that tests can force many short segments."""
 
-    __slots__ = ("_astral", "_rope", "_segment_units")
+    __slots__ = ("_astral", "_rope", "_sizes")
 
-    def __init__(self, delta: Delta | None = None, segment_units: int = SEGMENT_UNITS) -> None:
+    def __init__(
+        self, delta: Delta | None = None, segment_units: int = SEGMENT_UNITS, block_segments: int = BLOCK_SEGMENTS
+    ) -> None:
         document = Delta() if delta is None else delta
         if not document.is_document:
             raise InvalidDelta("a document only inserts")
-        self._segment_units = segment_units
-        self._rope = Rope(list(document.components), segment_units)
+        self._sizes: Final = (segment_units, block_segments)
+        self._rope = Rope(document.components, segment_units, block_segments)
         # False: no text here has surrogates, so no delta can cut a pair and no place needs a look. Only ever set.
         self._astral = _has_astral(document)
 
@@ -139,8 +143,8 @@ class Content:
         if not 0 <= at <= self._rope.length or (self._astral and self._inside_a_pair(at)):
             raise InvalidDelta("a split is inside the content, and not inside a surrogate pair")
         document = self.delta()
-        self._rope = Rope(list(document.slice(0, at).components), self._segment_units)
-        return Content(document.slice(at), self._segment_units)
+        self._rope = Rope(document.slice(0, at).components, *self._sizes)
+        return Content(document.slice(at), *self._sizes)
 
     def _runs(self) -> list[Component]:
         """Segments of one format in a row, joined."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 from coscribe.ot import algebra
 from coscribe.ot.attributes import read_attributes
 from coscribe.ot.builder import Builder
-from coscribe.ot.components import Components, Insert, Retain, units_of
+from coscribe.ot.components import Components, Insert, Retain, inserted_units, units_of
 from coscribe.ot.limits import DEFAULT_LIMITS, OWN_LIMITS, InvalidDelta, Limits
 from coscribe.ot.quill import read_operations, write_operations
 from coscribe.ot.text import collapse, read_text
@@ -125,7 +125,7 @@ class Delta:
     @property
     def length(self) -> int:
         """The units it inserts: of a document, its length."""
-        return sum(units_of(component) for component in self.components if not isinstance(component, (int, Retain)))
+        return inserted_units(self.components)
 
     @property
     def is_document(self) -> bool:

