@@ -37,8 +37,14 @@ def channel(key: SectionKey) -> str:
 
 
 def presence(document_id: str, incarnation: str) -> str:
-    """Pub/sub channel and, with a suffix, roster of the document's presence."""
+    """Pub/sub channel of the document's presence."""
     return f"cs:{{{document_id}}}:{incarnation}:presence"
+
+
+def roster(document_id: str, incarnation: str) -> tuple[str, str]:
+    """Hash of the presence of each client, and sorted set of when each expires."""
+    name = presence(document_id, incarnation)
+    return name + ":states", name + ":ends"
 
 
 def client(document_id: str, incarnation: str, client_id: str) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -82,3 +83,16 @@ async def execute(client: Redis, command: str, *arguments: Argument) -> Any:
     # The name as bytes: redis-py rebuilds the replies of commands that it knows by their text.
     with unavailable():
         return await client.execute_command(command.encode(), *arguments)  # type: ignore[no-untyped-call]
+
+
+def connection_of(url: str, timeout_s: float = TIMEOUT_S) -> AbstractConnection:
+    """One connection by itself, not connected yet, which does not retry: for whoever watches over it."""
+    pool = ConnectionPool.from_url(
+        url,
+        protocol=PROTOCOL,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+    )
+    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+    return connection

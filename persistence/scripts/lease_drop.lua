@@ -1,0 +1,8 @@
+-- Give up a lease, if it is the caller's.
+-- KEYS: lease
+-- ARGV: instance
+
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+return redis.call('DEL', KEYS[1])
