@@ -33,7 +33,7 @@ def read_attributes(value: object, limits: Limits, keep_null: bool) -> Attribute
     if not isinstance(value, Mapping):
         raise InvalidDelta("attributes must be an object")
     values = read_object(dict(value), limits.depth)
-    if not keep_null:
+    if not keep_null and None in values.values():
         values = _without_null(values)
     if not values:
         return None

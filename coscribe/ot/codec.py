@@ -10,11 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from coscribe.ot.builder import Builder
-from coscribe.ot.components import Components, Embed, Insert, Retain, inserted_units
+from coscribe.ot.components import Component, Components, Insert, Retain, inserted_units
 from coscribe.ot.delta import Delta
 from coscribe.ot.limits import DEFAULT_LIMITS, DeltaTooLarge, InvalidDelta, Limits
 from coscribe.ot.quill import check_inserted, read_insert_text, read_operation, read_units
-from coscribe.ot.text import collapse, has_surrogates
+from coscribe.ot.text import collapse
 
 _parse: Final = msgspec.json.Decoder(list[Any]).decode
 
@@ -66,31 +66,34 @@ def encode(delta: Delta) -> bytes:
 def encode_components(components: Components) -> bytes:
     try:
         return _encode(components)
-    except UnicodeEncodeError:
-        pass  # surrogates in plain text, to be joined first
-    return _encode([_json_text(part) if isinstance(part, str) else part for part in components])
+    except (TypeError, UnicodeEncodeError):
+        pass  # objects, or surrogates to be joined first
+    return b"[%b]" % b",".join([_encode_component(component) for component in components])
 
 
-def _json_text(text: str) -> str | msgspec.Raw:
-    """Half a pair is in no delta that was decoded, but may be in one put together by hand: it is written as JavaScript
-    writes it, escaped."""
-    text = collapse(text)
-    return msgspec.Raw(json.dumps(text).encode()) if has_surrogates(text) else text
-
-
-def _operation(component: object) -> dict[str, Any]:
-    """An object component, its values as the bytes that they already have."""
-    assert isinstance(component, (Retain, Insert, Embed)), "components are closed"
-    operation: dict[str, Any]
+def _encode_component(component: Component) -> bytes:
+    """Attributes and embeds know their bytes."""
+    if isinstance(component, int):
+        return b"%d" % component
+    if isinstance(component, str):
+        return _encode_text(component)
     if isinstance(component, Retain):
-        operation = {"retain": component.length}
-    elif isinstance(component, Insert):
-        operation = {"insert": _json_text(component.text)}
-    else:
-        operation = {"insert": msgspec.Raw(component.key)}
-    if component.attributes is not None:
-        operation["attributes"] = msgspec.Raw(component.attributes.key)
-    return operation
+        return b'{"retain":%d,"attributes":%b}' % (component.length, component.attributes.key)
+    if isinstance(component, Insert):
+        return b'{"insert":%b,"attributes":%b}' % (_encode_text(component.text), component.attributes.key)
+    if component.attributes is None:
+        return b'{"insert":%b}' % component.key
+    return b'{"insert":%b,"attributes":%b}' % (component.key, component.attributes.key)
 
 
-_encode: Final = msgspec.json.Encoder(enc_hook=_operation).encode
+def _encode_text(text: str) -> bytes:
+    text = collapse(text)
+    try:
+        return _encode(text)
+    except UnicodeEncodeError:
+        # Half a pair is in no delta that was decoded, but may be in one put together by hand: it is written escaped,
+        # as JavaScript does.
+        return json.dumps(text).encode()
+
+
+_encode: Final = msgspec.json.Encoder().encode

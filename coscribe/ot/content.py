@@ -40,7 +40,9 @@ class Content:
 
     def check(self, delta: Delta) -> None:
         """Raises InvalidDelta for a delta that this content cannot take."""
-        if delta.base_length > self._rope.length:
+        by = delta.by
+        end = delta.at if by > 0 else delta.at - by if by else delta.base_length
+        if end > self._rope.length:
             raise InvalidDelta("the delta runs past the end of the content")
         if self._astral and self._cuts_a_pair(delta):
             raise InvalidDelta("the delta cuts a surrogate pair")
@@ -81,8 +83,8 @@ class Content:
                 at += 1
 
     def _insert(self, at: int, text: str, attributes: Attributes | None) -> None:
-        if not self._astral and has_surrogates(text):
-            self._astral = True
+        if not text.isascii() and not self._astral:
+            self._astral = has_surrogates(text)
         self._rope.insert(at, text, attributes)
 
     def _cuts_a_pair(self, delta: Delta) -> bool:

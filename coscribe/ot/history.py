@@ -80,19 +80,14 @@ class History:
     def _pass_insert(self, delta: Delta, index: int) -> tuple[int, Delta]:
         """The plain insert `delta` after entry `index` and those that follow, up to one that is not plain."""
         at = delta.at
-        ats, bys = self._ats, self._bys
-        end = len(bys)
-        while index < end:
-            by = bys[index]
-            if by > 0:
-                if ats[index] < at:
-                    at += by
-            elif by < 0:
-                start = ats[index]
-                if start < at:
-                    at = max(start, at + by)
-            else:
+        for start, by in zip(self._ats[index:], self._bys[index:], strict=True):
+            if by == 0:
                 break
+            # An insert at the very place goes right of this one.
+            if start < at:
+                at += by
+                if at < start:
+                    at = start
             index += 1
         if at == delta.at:
             return index, delta
@@ -103,27 +98,22 @@ class History:
         """The same for a plain delete. It stops where an insert parts it in two, or nothing of it is left."""
         at = delta.at
         stop = at - delta.by
-        ats, bys = self._ats, self._bys
-        end = len(bys)
-        while index < end and at < stop:
-            by = bys[index]
-            start = ats[index]
-            if by > 0:
-                if start <= at:
+        for start, by in zip(self._ats[index:], self._bys[index:], strict=True):
+            if start < stop:
+                if by > 0:
+                    if start > at:
+                        break
                     at += by
                     stop += by
-                elif start < stop:
-                    break
-            elif by < 0:
-                if start < stop:
+                elif by < 0:
                     stop = max(start, stop + by)
-                if start < at:
-                    at = max(start, at + by)
-            else:
+                    if start < at:
+                        at = max(start, at + by)
+                    if at == stop:
+                        return len(self._bys), Delta()
+            if by == 0:
                 break
             index += 1
         if at == delta.at and stop - at == -delta.by:
             return index, delta
-        if at == stop:
-            return len(bys), Delta()
         return index, Delta((at, at - stop) if at else (at - stop,), at, at - stop)

@@ -2,7 +2,7 @@
 in the codec, which reads the compact form and comes here for objects."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from coscribe.ot.attributes import Attributes, read_attributes
 from coscribe.ot.builder import Builder
@@ -10,8 +10,6 @@ from coscribe.ot.components import Component, Components, Embed, Insert, Retain,
 from coscribe.ot.limits import DeltaTooLarge, InvalidDelta, Limits
 from coscribe.ot.text import collapse, read_text
 from coscribe.ot.values import read_object
-
-_KINDS: Final = ("insert", "delete", "retain")
 
 
 def read_operations(operations: object, limits: Limits) -> Components:
@@ -33,22 +31,19 @@ def read_operation(out: Builder, operation: object, limits: Limits) -> None:
     if not isinstance(operation, Mapping):
         raise InvalidDelta("a component is neither a number, a string nor an object")
     has_attributes = "attributes" in operation
-    kinds = [kind for kind in _KINDS if kind in operation]
-    if len(kinds) != 1 or len(operation) != 1 + has_attributes:
+    if len(operation) != 1 + has_attributes:
         raise InvalidDelta("an operation has one of insert, delete and retain, and perhaps attributes")
-    kind = kinds[0]
-    value = operation[kind]
     attributes = None
     if has_attributes:
-        if kind == "delete":
-            raise InvalidDelta("a delete has no attributes")
-        attributes = read_attributes(operation["attributes"], limits, keep_null=kind == "retain")
-    if kind == "insert":
-        _read_insert(out, value, attributes, limits)
-    elif kind == "retain":
-        out.retain(read_units(value, limits), attributes)
+        attributes = read_attributes(operation["attributes"], limits, keep_null="retain" in operation)
+    if "insert" in operation:
+        _read_insert(out, operation["insert"], attributes, limits)
+    elif "retain" in operation:
+        out.retain(read_units(operation["retain"], limits), attributes)
+    elif "delete" in operation and not has_attributes:
+        out.delete(read_units(operation["delete"], limits))
     else:
-        out.delete(read_units(value, limits))
+        raise InvalidDelta("an operation inserts, retains or deletes, and a delete has no attributes")
 
 
 def read_units(value: object, limits: Limits) -> int:

@@ -9,8 +9,8 @@ from typing import Final
 
 from coscribe.ot.limits import InvalidDelta
 
-_ASTRAL: Final = re.compile("[\U00010000-\U0010ffff]")
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_ASTRAL: Final = re.compile(r"[\U00010000-\U0010ffff]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def _surrogates(match: re.Match[str]) -> str:
@@ -45,4 +45,4 @@ def has_surrogates(text: str) -> bool:
 
 
 def is_low_surrogate(unit: str) -> bool:
-    return "\udc00" <= unit <= "\udfff"
+    return 0xDC00 <= ord(unit) <= 0xDFFF

@@ -41,7 +41,6 @@ def read_value(value: object, depth: int) -> object:
 def read_object(value: dict[object, object], depth: int) -> dict[str, object]:
     """The same for an object, its names sorted."""
     result: dict[str, object] = {}
-    names: list[str] = []
     for name in value:
         if not isinstance(name, str):
             raise InvalidDelta("a name in an attribute or embed is not a string")
@@ -49,10 +48,8 @@ def read_object(value: dict[object, object], depth: int) -> dict[str, object]:
         # An editor that copies this name by assignment changes the prototype of its object, and loses the value.
         if name == "__proto__":
             raise InvalidDelta("__proto__ is not a name for an attribute")
-        names.append(name)
-    for name in sorted(names):
         result[name] = read_value(value[name], depth - 1)
-    return result
+    return dict(sorted(result.items())) if len(result) > 1 else result
 
 
 def _read_number(value: int | float) -> int | float:
