@@ -1,4 +1,6 @@
-"""What a commit publishes: a small header that routers read, and a body that they pass on as it is.
+"""Log entries, the batches they commit in, and what a commit publishes.
+
+What is published: a small header that routers read, and a body that they pass on as it is.
 
 The body is one finished wire message, `{"s":"0","rev":18,"e":[…]}`: whoever receives it writes the same bytes to
 every socket that stands right before it. Layout: 4 bytes big-endian length of the header, the header as MessagePack,
@@ -6,11 +8,41 @@ the body.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 _LENGTH_BYTES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One entry of a section's log. `entry` is its wire form; entry r leads to revision r."""
+
+    revision: int
+    epoch: int
+    time_ms: int
+    user: str
+    entry: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Entries that commit together. Frozen: it is retried under its id, unchanged, before any later one.
+
+    `base` is the revision it starts from. `published` is what the commit publishes, made by `encode_batch`.
+    """
+
+    id: str
+    base: int
+    epoch: int
+    entries: tuple[LogEntry, ...]
+    published: bytes
+
+    @property
+    def last(self) -> int:
+        return self.base + len(self.entries)
 
 
 class Author(msgspec.Struct, array_like=True, frozen=True):

@@ -32,10 +32,11 @@ class Submit(msgspec.Struct, array_like=True, tag="op", frozen=True):
 
 
 class FetchSnapshot(msgspec.Struct, array_like=True, tag="fetch", frozen=True):
-    """Answered by `SnapshotIs`, or `Refused`."""
+    """Answered by `SnapshotIs`, or `Refused`. `fresh`: not a cached one from some entries ago."""
 
     key: SectionKey
     request: int
+    fresh: bool = False
 
 
 class FetchEntries(msgspec.Struct, array_like=True, tag="entries", frozen=True):

@@ -1,0 +1,113 @@
+"""What a host does beside editing: flush to Postgres, take snapshots, trim the log, let idle sections go, sweep.
+
+All of it may fail and be done again: the stream keeps what Postgres has not confirmed.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from actors.host import ShardHost
+from actors.section_actor import SectionActor
+from cluster.ring import Ring
+from coscribe.names import SectionKey
+from persistence.flusher import Flusher, Sweeper
+from persistence.records import Log, LogFork, LogHole, Store, StoredSnapshot, Unavailable
+
+FLUSHES_AT_ONCE: Final = 4
+
+log_event = structlog.get_logger("upkeep")
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepSettings:
+    """A section gets a snapshot after so many entries, or when it has been quiet for a while with some."""
+
+    flush_every_s: float = 0.5
+    sweep_every_s: float = 5.0
+    snapshot_entries: int = 1_000
+    snapshot_quiet_ms: int = 5_000
+    idle_ms: int = 300_000
+
+
+class Upkeep:
+    """Looks after the sections of one host."""
+
+    def __init__(
+        self, host: ShardHost, log: Log, store: Store, ring: Callable[[], Ring], settings: UpkeepSettings
+    ) -> None:
+        self._host, self._store, self._ring, self._settings = host, store, ring, settings
+        self._log = log
+        self._flusher = Flusher(log, store)
+        self._sweeper = Sweeper(log, self._flusher, settings.idle_ms)
+        self._slots = asyncio.Semaphore(FLUSHES_AT_ONCE)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._every(self._settings.flush_every_s, self.flush_all))
+            tasks.create_task(self._every(self._settings.sweep_every_s, self._sweep))
+
+    async def _every(self, seconds: float, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except Unavailable as error:
+                log_event.warning("upkeep put off", error=str(error))
+            except Exception:  # top of a loop: one bad section must not end the upkeep of all
+                log_event.exception("upkeep failed")
+
+    async def flush_all(self) -> None:
+        """Bring every section of this host to Postgres as far as it is committed."""
+        due = [actor for actor in self._host.sections.values() if self._is_due(actor)]
+        await asyncio.gather(*(self._settle(actor) for actor in due))
+
+    def _is_due(self, actor: SectionActor) -> bool:
+        committed = actor.section.committed_revision
+        return committed > actor.durable.revision or committed > actor.snapshot_revision
+
+    async def _settle(self, actor: SectionActor) -> None:
+        async with self._slots:
+            try:
+                if actor.section.committed_revision > actor.durable.revision:
+                    durable = await self._flusher.flush_section(
+                        actor.key, actor.section.committed_revision, actor.durable
+                    )
+                    await actor.flushed(durable)
+                await self._snapshot(actor)
+            except Unavailable as error:
+                log_event.warning("flush put off", **_names(actor.key), error=str(error))
+            except (LogHole, LogFork) as error:
+                log_event.error("section cannot be flushed", **_names(actor.key), error=str(error))
+
+    async def _snapshot(self, actor: SectionActor) -> None:
+        """Store a snapshot if it is time for one; then the entries before it are not needed in the log any more."""
+        behind = actor.section.committed_revision - actor.snapshot_revision
+        quiet = self._host.now_ms() - actor.used_ms >= self._settings.snapshot_quiet_ms
+        if behind < self._settings.snapshot_entries and not (behind and quiet):
+            return
+        section = actor.section
+        least = section.committed_revision if quiet else actor.snapshot_revision + self._settings.snapshot_entries // 2
+        found = section.snapshot(least)
+        if found is None or found.revision > actor.durable.revision:
+            return
+        snapshot = StoredSnapshot(found.revision, found.epoch, section.next, section.sealed, found.content)
+        await self._store.save_snapshot(actor.key, snapshot)
+        actor.snapshot_revision = snapshot.revision
+        await self._flusher.trim_after(actor.key, snapshot.revision)
+
+    async def _sweep(self) -> None:
+        await self._host.passivate_idle()
+        await self._sweeper.sweep(self._looked_after)
+
+    def _looked_after(self, key: SectionKey) -> bool:
+        """Whether another host, or a section that is active here, will flush this one."""
+        return self._host.has(key) or self._ring().owner(key) != self._host.name
+
+
+def _names(key: SectionKey) -> dict[str, object]:
+    return {"document": key.document, "section": key.section}

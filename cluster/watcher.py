@@ -1,0 +1,84 @@
+"""Keeps the present cluster map: reads it at once, on each change notice, and now and then in case one was lost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from cluster.cluster_map import ClusterMap, HostEntry, decode_map, encode_map
+from cluster.ring import Ring
+from persistence.records import MapStore, Unavailable
+
+POLL_S: Final = 1.0
+JOIN_TRIES: Final = 50
+
+log_event = structlog.get_logger("map")
+
+
+class MapWatcher:
+    """`ring` is the newest known one. `on_change` is awaited after each new map, one call at a time."""
+
+    def __init__(self, store: MapStore, on_change: Callable[[], Awaitable[None]] | None = None) -> None:
+        self.ring = Ring(ClusterMap())
+        self._store, self._on_change = store, on_change
+        self._noticed = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+
+    def notice(self) -> None:
+        """A change notice came."""
+        self._noticed.set()
+
+    async def refresh(self, view: int = 0) -> None:
+        """Read the map, unless it is as new as `view` already. Raises Unavailable."""
+        if view and self.ring.view >= view:
+            return
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+        await asyncio.shield(self._reading)
+
+    async def _read(self) -> None:
+        encoded = await self._store.read()
+        if encoded is None:
+            return
+        found = decode_map(encoded)
+        if found.view > self.ring.view:
+            self.ring = Ring(found)
+
+    async def run(self) -> None:
+        """Follow the map until cancelled."""
+        applied = 0
+        while True:
+            try:
+                await self.refresh()
+                if self.ring.view != applied:
+                    applied = self.ring.view
+                    if self._on_change:
+                        await self._on_change()
+            except Unavailable as error:
+                log_event.warning("cluster map not read", error=str(error))
+            self._noticed.clear()
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await self._noticed.wait()
+            except TimeoutError:
+                pass
+
+
+async def change_map(store: MapStore, change: Callable[[ClusterMap], ClusterMap | None]) -> ClusterMap:
+    """Write `change` of the present map by compare-and-set, again if another was faster; None leaves it as it is."""
+    for _ in range(JOIN_TRIES):
+        encoded = await store.read()
+        present = decode_map(encoded) if encoded else ClusterMap()
+        wanted = change(present)
+        if wanted is None:
+            return present
+        if await store.write(wanted.view, encode_map(wanted)):
+            return wanted
+    raise Unavailable("the cluster map keeps changing")
+
+
+async def join_map(store: MapStore, name: str, entry: HostEntry) -> ClusterMap:
+    """Put a host on the map under its slot's name."""
+    return await change_map(store, lambda present: present.with_host(name, entry) if present.hosts.get(name) != entry
+                            else None)  # fmt: skip

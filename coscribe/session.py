@@ -1,0 +1,486 @@
+"""The client's state machine of one document: the Jupiter client, one copy a section. Pure: no socket, no clock.
+
+The shell tells it what happened (`connected`, `receive`, `edit`, `tick`), sends what `outgoing` hands out and acts on
+the events it returns. In a section at most one operation is in flight; what is typed meanwhile is composed into one
+buffer. What the editor shows is the server's content, then the operation in flight, then the buffer.
+
+Tie rule (docs/architecture.md): of two inserts at one place the one ordered later goes left. A received entry is
+ordered before what is in flight here, so `mine` moves by `received.transform(mine, False)`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from msgspec import Raw
+
+from coscribe import protocol
+from coscribe.names import FIRST_SECTION
+from coscribe.ot import OWN_LIMITS, Content, Delta, InvalidDelta, decode, encode
+from coscribe.protocol import CaughtUp, Entries, Head, Nack, NackCode, Snapshot, Welcome
+
+RESEND_AFTER_S: Final = 5.0
+"""Without an acknowledgement for so long an operation is sent again; the owner drops a duplicate."""
+
+COMPOSED_FROM: Final = 64
+"""From so many missing entries on one composed change is asked for, where nothing is in flight."""
+
+
+class Forked(Exception):
+    """The server's history is not the one this session has read (close code 4409), or another tab uses its client id.
+
+    Join anew with a new session; `Session.pending` has the edits to keep aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Every section is here: editing may start, from `content`."""
+
+    content: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What the editor shows changes by `delta`, in document positions. `source` is the author's client id and cseq
+    for an entry, None for a composed change or the undoing of a refused operation."""
+
+    delta: Delta
+    source: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The operation `cseq` of this client is durable, at `revision` of its section."""
+
+    section: str
+    cseq: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The operation was refused for good and is undone here; the editor may offer its delta again."""
+
+    section: str
+    cseq: int
+    code: NackCode
+    message: str
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """After a (re)connect: everything the server had said is read. Time to reset the backoff."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """Nothing heard for twice the heartbeat: close and connect anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A message that is the shell's to act on: welcome, presence, expiring, move, error."""
+
+    message: protocol.Welcome | protocol.Presence | protocol.Expiring | protocol.Move | protocol.Error
+
+
+Event = Joined | Changed | Acknowledged | Parked | Synced | Silent | Told
+
+
+@dataclass(slots=True)
+class _InFlight:
+    cseq: int
+    delta: Delta
+    sent_at: float
+    retry_at: float
+
+
+@dataclass(slots=True)
+class SectionCopy:
+    """A client's copy of a section: the server's content at a revision, and what is its own."""
+
+    id: str
+    content: Content
+    revision: int
+    epoch: int
+    next: str | None
+    sealed: str | None
+    in_flight: _InFlight | None = None
+    buffer: Delta = field(default_factory=Delta)
+    known_head: int = 0
+    asked_at: float | None = None  # when a catch-up was asked for and not yet answered
+
+    @property
+    def pending(self) -> Delta:
+        """What is typed here and not acknowledged, as one change of the server's content."""
+        return self.in_flight.delta.compose(self.buffer) if self.in_flight else self.buffer
+
+    @property
+    def local_length(self) -> int:
+        flying = self.in_flight.delta.length_change if self.in_flight else 0
+        return self.content.length + flying + self.buffer.length_change
+
+    def local(self) -> Delta:
+        """The section as the editor shows it."""
+        return self.content.delta().compose(self.pending)
+
+    def rebase(self, received: Delta) -> Delta:
+        """Move what is pending behind a received change; returns that change as the editor must apply it."""
+        if self.in_flight:
+            mine = self.in_flight.delta
+            self.in_flight.delta = received.transform(mine, False)
+            received = mine.transform(received, True)
+        buffer = self.buffer
+        self.buffer = received.transform(buffer, False)
+        return buffer.transform(received, True)
+
+
+def _replacement(before: Delta, after: Delta) -> Delta:
+    """The change that replaces one document by another."""
+    return after.concat(Delta.replace(0, before.length, ""))
+
+
+class Session:
+    """One document as one client id edits it, over as many connections as it takes."""
+
+    def __init__(self, client_id: str) -> None:
+        self.client_id = client_id
+        self.welcome: Welcome | None = None
+        self.cseq = 0
+        self.synced = False
+        self.joined = False
+        self._copies: dict[str, SectionCopy] = {}
+        self._outgoing: list[bytes] = []
+        self._events: list[Event] = []
+        self._open = False
+        self._heard_at = self._pinged_at = 0.0
+        self._heartbeat_s = 20.0
+
+    # --- What the shell reads ---
+
+    def outgoing(self) -> list[bytes]:
+        """The frames to send now, in order; each is handed out once."""
+        frames, self._outgoing = self._outgoing, []
+        return frames
+
+    def chain(self) -> list[SectionCopy]:
+        """The sections in document order, as far as they are known."""
+        found: list[SectionCopy] = []
+        section: str | None = FIRST_SECTION
+        while section is not None and (copy := self._copies.get(section)):
+            found.append(copy)
+            section = copy.next
+        return found
+
+    def content(self) -> Delta:
+        """The document as the editor shows it."""
+        content = Delta()
+        for copy in self.chain():
+            content = content.concat(copy.local())
+        return content
+
+    @property
+    def settled(self) -> bool:
+        """Nothing typed here waits for its acknowledgement."""
+        return not any(copy.in_flight or copy.buffer for copy in self._copies.values())
+
+    def pending(self) -> list[Delta]:
+        """What is not acknowledged, a delta a section that has some."""
+        return [copy.pending for copy in self.chain() if copy.in_flight or copy.buffer]
+
+    def revision(self, section: str = FIRST_SECTION) -> int:
+        return self._copies[section].revision
+
+    # --- Connection ---
+
+    def connected(self, now: float) -> None:
+        """A socket is open: say hello, and where we stand."""
+        self._open, self.synced = True, False
+        self._heard_at = self._pinged_at = now
+        resume = None
+        if self.welcome and self.joined:
+            stands = {copy.id: (copy.revision, copy.epoch) for copy in self._copies.values()}
+            resume = protocol.Resume(self.welcome.incarnation, stands)
+        self._send(protocol.Hello(protocol.VERSION, self.client_id, resume))
+
+    def disconnected(self) -> None:
+        """The socket is gone; what was in flight stays so, its outcome is unknown."""
+        self._open = self.synced = False
+        self._outgoing.clear()
+        for copy in self._copies.values():
+            copy.asked_at = None
+
+    def receive(self, frame: str | bytes, now: float) -> list[Event]:
+        """Read a frame. Raises BadMessage for what no server says, Forked for another history."""
+        self._heard_at = now
+        for message in protocol.decode_server_frame(frame):
+            self._read(message, now)
+        return self._take_events()
+
+    def _read(self, message: protocol.ServerMessage | Entries, now: float) -> None:
+        match message:
+            case Entries():
+                self._read_entries(message, now)
+            case Welcome():
+                self._welcomed(message, now)
+            case Snapshot():
+                self._read_snapshot(message, now)
+            case CaughtUp():
+                self._read_composed(message, now)
+            case Nack():
+                self._refused(message, now)
+            case Head(s=section, rev=rev, epoch=epoch):
+                self._read_head(section, rev, epoch, now)
+            case protocol.Lagging(s=section, rev=rev):
+                self._behind(section, rev, now)
+            case protocol.Acked(cseq=cseq):
+                self.cseq = max(self.cseq, cseq)
+            case protocol.Presence() | protocol.Expiring() | protocol.Move() | protocol.Error():
+                self._events.append(Told(message))
+            case protocol.Pong():
+                pass
+
+    def _take_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def _send(self, message: protocol.ClientMessage) -> None:
+        self._outgoing.append(protocol.encode(message))
+
+    def _welcomed(self, message: Welcome, now: float) -> None:
+        if self.welcome and self.welcome.incarnation != message.incarnation:
+            raise Forked("the document was deleted and made anew")
+        self.welcome = message
+        self._heartbeat_s = message.heartbeat_s
+        self._events.append(Told(message))
+        for copy in self._copies.values():
+            if copy.in_flight:
+                self._submit(copy, now)
+
+    # --- Reading ---
+
+    def _read_snapshot(self, message: Snapshot, now: float) -> None:
+        copy = self._copies.get(message.s)
+        if copy and (copy.in_flight or copy.buffer or copy.revision >= message.rev):
+            return
+        content = Content.from_delta(decode(bytes(message.delta), OWN_LIMITS))
+        before = self.content() if self.joined else None
+        self._copies[message.s] = SectionCopy(
+            message.s, content, message.rev, message.epoch, message.next, message.sealed, known_head=message.rev
+        )
+        if before is not None:  # a snapshot in place of a catch-up: the editor takes the whole as one change
+            self._events.append(Changed(_replacement(before, self.content())))
+        self._complete(now)
+
+    def _complete(self, now: float) -> None:
+        """Fetch what the chain lacks; once it lacks nothing, editing starts."""
+        chain = self.chain()
+        lacking = chain[-1].next if chain else FIRST_SECTION
+        if lacking is not None:
+            self._send(protocol.Fetch(lacking))
+            return
+        if not self.joined:
+            self.joined = True
+            self._events.append(Joined(self.content()))
+        self._check_synced(now)
+
+    def _read_entries(self, message: Entries, now: float) -> None:
+        copy = self._copies.get(message.s)
+        if copy is None:
+            return
+        last = message.rev + len(message.e) - 1
+        if message.epoch is not None and message.rev <= copy.revision <= last and message.epoch != copy.epoch:
+            raise Forked(f"revision {copy.revision} of section {copy.id} has another epoch")
+        if message.rev > copy.revision + 1:
+            self._behind(copy.id, last, now)
+            return
+        copy.known_head = max(copy.known_head, last)
+        for raw in message.e[copy.revision + 1 - message.rev :]:
+            self._read_entry(copy, raw, now)
+        if message.epoch is not None and last >= copy.revision:
+            copy.epoch = message.epoch
+        if copy.revision >= copy.known_head:
+            copy.asked_at = None
+            self._check_synced(now)
+
+    def _read_entry(self, copy: SectionCopy, raw: Raw, now: float) -> None:
+        entry = protocol.decode_op_entry(raw)
+        delta = decode(bytes(entry.delta), OWN_LIMITS)
+        mine = copy.in_flight
+        if entry.client == self.client_id and mine and mine.cseq == entry.cseq:
+            if mine.delta != delta:
+                raise Forked("another tab uses this client id")
+            self._advance(copy, delta)
+            copy.in_flight = None
+            self._events.append(Acknowledged(copy.id, entry.cseq, copy.revision))
+            self._flush(copy, now)
+            return
+        self._advance(copy, delta)
+        shown = copy.rebase(delta)
+        if shown:
+            self._events.append(Changed(self._in_document(copy, shown), (entry.client, entry.cseq)))
+
+    def _advance(self, copy: SectionCopy, delta: Delta) -> None:
+        try:
+            copy.content.apply(delta)
+        except InvalidDelta as error:
+            raise Forked(f"entry {copy.revision + 1} does not fit: {error}") from None
+        copy.revision += 1
+
+    def _in_document(self, copy: SectionCopy, delta: Delta) -> Delta:
+        offset = 0
+        for other in self.chain():
+            if other is copy:
+                break
+            offset += other.local_length
+        return delta.shifted(offset)
+
+    def _read_composed(self, message: CaughtUp, now: float) -> None:
+        """Used only where it was asked for: something in flight needs the entries one by one."""
+        copy = self._copies.get(message.s)
+        if copy is None or copy.revision != message.from_ or copy.in_flight:
+            return
+        delta = decode(bytes(message.delta), OWN_LIMITS)
+        copy.content.apply(delta)
+        copy.revision, copy.epoch, copy.asked_at = message.rev, message.epoch, None
+        copy.known_head = max(copy.known_head, message.rev)
+        shown = copy.rebase(delta)
+        if shown:
+            self._events.append(Changed(self._in_document(copy, shown)))
+        self._flush(copy, now)
+        if copy.revision < copy.known_head:
+            self._behind(copy.id, copy.known_head, now)
+        self._check_synced(now)
+
+    def _read_head(self, section: str, rev: int, epoch: int, now: float) -> None:
+        copy = self._copies.get(section)
+        if copy is None:
+            return
+        if rev == copy.revision and epoch != copy.epoch:
+            raise Forked(f"revision {rev} of section {section} has epoch {epoch}, not {copy.epoch}")
+        if rev > copy.revision:
+            self._behind(section, rev, now)
+        self._check_synced(now)
+
+    def _behind(self, section: str, head: int, now: float) -> None:
+        """Entries up to `head` exist and did not come: ask for them, once."""
+        copy = self._copies.get(section)
+        if copy is None:
+            return
+        copy.known_head = max(copy.known_head, head)
+        if copy.asked_at is not None or copy.revision >= copy.known_head:
+            return
+        copy.asked_at = now
+        composed = copy.in_flight is None and copy.known_head - copy.revision >= COMPOSED_FROM
+        self._send(protocol.Catchup(section, copy.revision, copy.epoch, composed))
+
+    def _check_synced(self, now: float) -> None:
+        if self.synced or not self.joined or self.welcome is None:
+            return
+        if all(copy.revision >= copy.known_head for copy in self._copies.values()):
+            self.synced = True
+            self._events.append(Synced())
+
+    # --- Writing ---
+
+    def edit(self, delta: Delta, now: float) -> list[Event]:
+        """An edit of the whole document as the editor shows it; raises InvalidDelta, changing nothing, if it cannot be.
+
+        It is cut at section boundaries into one operation a section; an insert on a boundary goes right."""
+        assert self.joined, "editing starts when every section is here"
+        chain = self.chain()
+        length = sum(copy.local_length for copy in chain)
+        if delta.base_length > length:
+            raise InvalidDelta(f"the edit needs {delta.base_length} units, the document has {length}")
+        rest, parts = delta, []
+        for copy in chain[:-1]:
+            left, rest = rest.cut(copy.local_length)
+            parts.append(left)
+        for copy, part in zip(chain, [*parts, rest], strict=True):
+            if part:
+                copy.buffer = copy.buffer.compose(part)
+                self._flush(copy, now)
+        return self._take_events()
+
+    def presence(self, section: str, state: Raw) -> None:
+        """Say where this client is; `state` is a JSON object or null."""
+        if self._open and self.welcome:
+            self._send(protocol.SetPresence(section, self._copies[section].revision, state))
+
+    def renew(self, ticket: str) -> None:
+        """Renew the identity on the open socket."""
+        self._send(protocol.Auth(ticket))
+
+    def _flush(self, copy: SectionCopy, now: float) -> None:
+        if copy.in_flight is None and copy.buffer and copy.sealed is None:
+            self.cseq += 1
+            copy.in_flight = _InFlight(self.cseq, copy.buffer, now, now + RESEND_AFTER_S)
+            copy.buffer = Delta()
+            self._submit(copy, now)
+
+    def _submit(self, copy: SectionCopy, now: float) -> None:
+        """Send the operation in flight, for the first time or again: same cseq, present base."""
+        flying = copy.in_flight
+        assert flying is not None, "nothing to submit"
+        if not self._open or self.welcome is None:
+            return
+        flying.sent_at, flying.retry_at = now, now + RESEND_AFTER_S
+        self._send(protocol.Op(copy.id, copy.revision, flying.cseq, Raw(encode(flying.delta))))
+
+    def _refused(self, message: Nack, now: float) -> None:
+        copy = self._copies.get(message.s)
+        if copy is None or copy.in_flight is None or copy.in_flight.cseq != message.cseq:
+            return
+        if message.code.final:
+            self._park(copy, message, now)
+        elif message.code is NackCode.STALE:
+            copy.in_flight.retry_at = now  # as soon as the entries are read, see tick
+            copy.asked_at = now
+            self._send(protocol.Catchup(copy.id, copy.revision, copy.epoch))
+        elif message.code is not NackCode.SEALED:
+            copy.in_flight.retry_at = now + (message.retry_after_s or RESEND_AFTER_S)
+
+    def _park(self, copy: SectionCopy, message: Nack, now: float) -> None:
+        """Undo the refused operation below the buffer; it does not block what is typed behind it."""
+        flying = copy.in_flight
+        assert flying is not None, "nothing to park"
+        inverse = flying.delta.invert(copy.content.delta())
+        buffer = copy.buffer
+        copy.in_flight, copy.buffer = None, inverse.transform(buffer, True)
+        undone = buffer.transform(inverse, False)
+        self._events.append(Parked(copy.id, flying.cseq, message.code, message.message, flying.delta))
+        if undone:
+            self._events.append(Changed(self._in_document(copy, undone)))
+        self._flush(copy, now)
+
+    # --- Time ---
+
+    def tick(self, now: float) -> list[Event]:
+        """Do what is due; call it again at `next_due` at the latest."""
+        if not self._open or self.welcome is None:
+            return []
+        if now - self._heard_at >= 2 * self._heartbeat_s:
+            self._events.append(Silent())
+        elif now - max(self._heard_at, self._pinged_at) >= self._heartbeat_s:
+            self._pinged_at = now
+            self._send(protocol.Ping())
+        for copy in self._copies.values():
+            if copy.asked_at is not None and now - copy.asked_at >= RESEND_AFTER_S:
+                copy.asked_at = None
+                self._behind(copy.id, copy.known_head, now)
+            if copy.in_flight and copy.asked_at is None and now >= copy.in_flight.retry_at:
+                self._submit(copy, now)
+        return self._take_events()
+
+    def next_due(self) -> float:
+        """The time at which `tick` has something to do, unless something else happens before."""
+        return min(self._due_times())
+
+    def _due_times(self) -> Iterator[float]:
+        yield max(self._heard_at, self._pinged_at) + self._heartbeat_s
+        for copy in self._copies.values():
+            if copy.asked_at is not None:
+                yield copy.asked_at + RESEND_AFTER_S
+            elif copy.in_flight:
+                yield copy.in_flight.retry_at

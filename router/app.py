@@ -1,0 +1,302 @@
+"""The router process: aiohttp on uvloop, the sockets of clients, and the real parts behind `router.Router`.
+
+python -m router.app        with settings from COSCRIBE_… variables, as `coscribe up` passes them
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+import uvloop
+from aiohttp import WSMsgType, web
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from cluster.config import Settings, load
+from cluster.logs import configure
+from cluster.watcher import MapWatcher
+from coscribe import link
+from coscribe.names import is_document_id
+from coscribe.protocol import SUBPROTOCOL, CloseCode, WireLimits, close_reason
+from persistence.bus import RedisBus
+from persistence.documents import Documents
+from persistence.map_store import RedisMapStore
+from persistence.presence import RedisRoster
+from persistence.reader import RedisLogReader
+from persistence.records import Bus, Document, Unavailable
+from persistence.redis_client import shared_client
+from persistence.store import PostgresStore
+from persistence.tickets import Tickets
+from router.admission import TokenBucket
+from router.auth import Identity, Tokens, Unauthenticated
+from router.connection import Connection
+from router.http_api import BODY_BYTES, HttpApi
+from router.link import LinkClosed, Transport
+from router.metrics import RouterMetrics
+from router.problem import Problem, problems
+from router.router import Clock, Router, RouterSettings
+
+LINK_FRAME_BYTES: Final = 128 * 1024 * 1024
+CLOSE_PATIENCE_S: Final = 5.0
+ADMISSION_WAIT_S: Final = 1.0
+
+log_event = structlog.get_logger("router")
+
+
+class LinkTransport:
+    """A link over an aiohttp WebSocket."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    async def send(self, frame: bytes) -> None:
+        try:
+            await self._socket.send_bytes(frame)
+        except (aiohttp.ClientError, OSError) as error:
+            raise LinkClosed(str(error)) from None
+
+    async def receive(self) -> bytes:
+        message = await self._socket.receive()
+        if message.type is WSMsgType.BINARY:
+            data: bytes = message.data
+            return data
+        raise LinkClosed(f"closed by the host ({self._socket.close_code})")
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+
+class ClientSocket(web.WebSocketResponse):
+    """A client's socket. A frame beyond any limit is answered with our code for that."""
+
+    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+        if code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+            code = CloseCode.FRAME_TOO_LARGE
+        return await super().close(code=code, message=message, drain=drain)
+
+
+class Refusal(Exception):
+    """The socket is accepted and closed with a code, for a browser cannot read the status of a refused upgrade."""
+
+    def __init__(self, code: CloseCode, text: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(text)
+        self.code, self.reason = code, close_reason(text, retry_after_s)
+
+
+class RouterApp:
+    """One router process."""
+
+    def __init__(
+        self, settings: Settings, http: aiohttp.ClientSession, redis: Redis, bus: Bus, store: PostgresStore
+    ) -> None:
+        self._settings, self._http = settings, http
+        self._cluster_secret = _secret(settings.cluster_secret)
+        limits = WireLimits(
+            settings.limit_frame_bytes, settings.limit_op_bytes, settings.limit_presence_bytes,
+            int(settings.limit_ops_per_s),
+        )  # fmt: skip
+        self.router = Router(
+            RouterSettings(settings.durability, settings.heartbeat_s, limits),
+            MapWatcher(RedisMapStore(redis)),
+            bus,
+            RedisLogReader(redis),
+            RedisRoster(redis),
+            self._connect_link,
+            self._redeem,
+            Clock(time.monotonic, time.time),
+        )
+        self.metrics = RouterMetrics(self.router)
+        tokens = Tokens(_secret(settings.token_secret), settings.token_issuer, settings.token_audience)
+        self.api = HttpApi(
+            self.router, self.metrics, tokens, Tickets(redis), Documents(redis, store),
+            guests=bool(settings.guests), create_on_open=settings.create_on_open,
+        )  # fmt: skip
+        joins = settings.limit_joins_per_s
+        self._joins = TokenBucket.full(joins, 2 * joins, time.monotonic())
+
+    async def _redeem(self, ticket: str, document_id: str) -> Identity | None:
+        return await self.api.redeem(ticket, document_id)
+
+    async def _connect_link(self, address: str) -> Transport:
+        headers = {"Authorization": f"Bearer {self._cluster_secret}"}
+        try:
+            socket = await self._http.ws_connect(
+                f"http://{address}{link.LINK_PATH}", protocols=[link.LINK_SUBPROTOCOL], headers=headers, compress=0,
+                max_msg_size=LINK_FRAME_BYTES, heartbeat=10.0,
+            )  # fmt: skip
+        except (aiohttp.ClientError, OSError) as error:
+            raise LinkClosed(str(error)) from None
+        return LinkTransport(socket)
+
+    def application(self) -> web.Application:
+        app = web.Application(middlewares=[problems], client_max_size=BODY_BYTES)
+        app.add_routes([web.get("/v1/documents/{document}/socket", self._socket), *self.api.routes()])
+        return app
+
+    # --- Sockets ---
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        if not self._origin_allowed(request):
+            raise Problem(HTTPStatus.FORBIDDEN, "origin", "pages of this origin may not connect")
+        limit = 2 * self._settings.limit_frame_bytes
+        socket = ClientSocket(protocols=[SUBPROTOCOL], max_msg_size=limit, compress=False)
+        await socket.prepare(request)
+        try:
+            document, identity = await self._admit(request, socket)
+        except Refusal as refusal:
+            self.metrics.closes.labels(int(refusal.code)).inc()
+            await socket.close(code=refusal.code, message=refusal.reason.encode())
+        else:
+            await _Conversation(self.router, self.metrics, socket, document, identity).run()
+        return socket
+
+    def _origin_allowed(self, request: web.Request) -> bool:
+        """Browsers always name the page's origin; whoever names none is no browser."""
+        origin = request.headers.get("Origin")
+        return origin is None or origin in self._settings.origins or urlsplit(origin).netloc == request.host
+
+    async def _admit(self, request: web.Request, socket: ClientSocket) -> tuple[Document, Identity]:
+        """Who comes to which document. Raises Refusal."""
+        document_id = request.match_info["document"]
+        if "Sec-WebSocket-Protocol" in request.headers and socket.ws_protocol != SUBPROTOCOL:
+            raise Refusal(CloseCode.BAD_MESSAGE, f"this server speaks {SUBPROTOCOL}")
+        if not is_document_id(document_id):
+            raise Refusal(CloseCode.NOT_FOUND, "no such document")
+        if (wait_s := self._joins.take(time.monotonic())) or not self.api.ready:
+            raise Refusal(CloseCode.OVERLOAD, retry_after_s=wait_s + ADMISSION_WAIT_S)
+        try:
+            identity = await self._identity(request, document_id)
+            if identity.document not in (None, document_id):
+                raise Refusal(CloseCode.FORBIDDEN, "this token is for another document")
+            document = await self.api.open(document_id, identity)
+        except Unauthenticated as error:
+            raise Refusal(CloseCode.UNAUTHENTICATED, str(error)) from None
+        except Unavailable:
+            raise Refusal(CloseCode.OVERLOAD, retry_after_s=ADMISSION_WAIT_S) from None
+        if document is None:
+            raise Refusal(CloseCode.NOT_FOUND, "no such document")
+        if document.deleted:
+            raise Refusal(CloseCode.DELETED, "the document was deleted")
+        return document, identity
+
+    async def _identity(self, request: web.Request, document_id: str) -> Identity:
+        if (ticket := request.query.get("ticket")) is None:
+            return self.api.identify(request)
+        identity = await self.api.redeem(ticket, document_id)
+        if identity is None:
+            raise Unauthenticated("the ticket is not valid")
+        return identity
+
+    # --- Life ---
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Serve until `stopped`, then stop in named phases."""
+        runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=2.0, handle_signals=False)
+        await runner.setup()
+        running = asyncio.get_running_loop().create_task(self.router.run())
+        site = web.TCPSite(runner, self._settings.bind, self._settings.port, reuse_port=True)
+        await site.start()
+        log_event.info("serving", address=f"http://{self._settings.bind}:{self._settings.port}")
+        waiting = asyncio.get_running_loop().create_task(stopped.wait())
+        await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        log_event.info("stopping", phase="refuse")
+        self.api.ready = False
+        await site.stop()
+        log_event.info("stopping", phase="close sockets", sockets=len(self.router.connections))
+        await self.router.stop()
+        await runner.cleanup()
+        failed = running.exception() if running.done() and not running.cancelled() else None
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        if failed:
+            raise failed
+
+
+class _Conversation:
+    """One client's socket from hello to close: one task reads it, one writes it."""
+
+    def __init__(
+        self, router: Router, metrics: RouterMetrics, socket: ClientSocket, document: Document, identity: Identity
+    ) -> None:
+        self._metrics, self._socket = metrics, socket
+        self._awake = asyncio.Event()
+        self._connection: Connection = router.accept(document, identity, self._awake.set)
+
+    async def run(self) -> None:
+        writer = asyncio.get_running_loop().create_task(self._write())
+        reader = asyncio.get_running_loop().create_task(self._read())
+        try:
+            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            reader.cancel()
+            writer.cancel()
+            await asyncio.gather(reader, writer, return_exceptions=True)
+            with contextlib.suppress(Unavailable):
+                await self._connection.leave()
+
+    async def _read(self) -> None:
+        async for message in self._socket:
+            self._metrics.frames_in.inc()
+            if message.type is WSMsgType.TEXT:
+                self._connection.receive(message.data)
+            elif message.type is WSMsgType.BINARY:
+                self._connection.close(CloseCode.BAD_MESSAGE, "frames are text")
+            if self._connection.closing:
+                await asyncio.sleep(CLOSE_PATIENCE_S)  # the writer says why; a peer that does not read is cut off
+                return
+
+    async def _write(self) -> None:
+        connection = self._connection
+        while True:
+            await self._awake.wait()
+            self._awake.clear()
+            while frame := connection.frame():
+                await self._socket.send_frame(frame, WSMsgType.TEXT)
+                self._metrics.frames_out.inc()
+                self._metrics.bytes_out.inc(len(frame))
+            if connection.closing:
+                code, reason = connection.closing
+                self._metrics.closes.labels(int(code)).inc()
+                await self._socket.close(code=code, message=reason.encode())
+                return
+
+
+async def serve(settings: Settings) -> None:
+    """Run a router until SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+    redis_url = _secret(settings.redis_url)
+    async with contextlib.AsyncExitStack() as services:
+        store = await PostgresStore.connect(_secret(settings.postgres_url))
+        services.push_async_callback(store.aclose)
+        redis = shared_client(redis_url)
+        services.push_async_callback(redis.aclose)
+        bus = await services.enter_async_context(RedisBus(redis_url))
+        http = await services.enter_async_context(aiohttp.ClientSession())
+        await RouterApp(settings, http, redis, bus, store).run(stopped)
+        log_event.info("stopping", phase="close services")
+
+
+def _secret(value: SecretStr | None) -> str:
+    assert value is not None, "whoever starts a router passes resolved settings on"
+    return value.get_secret_value()
+
+
+def main() -> int:
+    settings = load()
+    configure(settings.log_level, settings.log_format)
+    uvloop.run(serve(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""What waits to be written to one client's socket: finished messages as bytes, joined into frames as they leave.
+
+Appending never waits. Two bounds: past the soft one a section's entries stop (the socket is `lagging` and asks when it
+can), past the hard one the socket is closed.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+SOFT_BYTES: Final = 1024 * 1024
+HARD_BYTES: Final = 64 * 1024 * 1024  # a snapshot of the largest document must fit
+FRAME_BYTES: Final = 256 * 1024
+
+
+class Outbox:
+    """`wake` is called when there is something to write."""
+
+    def __init__(self, wake: Callable[[], None], soft_bytes: int = SOFT_BYTES, hard_bytes: int = HARD_BYTES) -> None:
+        self.size = 0
+        self._wake = wake
+        self._soft_bytes, self._hard_bytes = soft_bytes, hard_bytes
+        self._messages: deque[bytes] = deque()
+
+    @property
+    def full(self) -> bool:
+        """Past the soft bound: entries must wait."""
+        return self.size > self._soft_bytes
+
+    @property
+    def overrun(self) -> bool:
+        """Past the hard bound: nothing helps this reader."""
+        return self.size > self._hard_bytes
+
+    def push(self, message: bytes) -> None:
+        """Append a message, or several joined by commas."""
+        self._messages.append(message)
+        self.size += len(message)
+        self._wake()
+
+    def take(self) -> bytes | None:
+        """The next frame, an array of messages, or None if nothing waits."""
+        if not self._messages:
+            return None
+        parts = [self._messages.popleft()]
+        size = len(parts[0])
+        while self._messages and size + len(self._messages[0]) <= FRAME_BYTES:
+            parts.append(self._messages.popleft())
+            size += len(parts[-1])
+        self.size -= size
+        return b"[%s]" % b",".join(parts)

@@ -1,0 +1,210 @@
+"""A room: a router's local audience of one section, and the recent batches that it holds for it.
+
+Published batches are passed on as the bytes they came as, to every member that stands right before them. Pub/sub may
+lose messages in silence, so a gap in revisions, a renewed subscription or a head from beyond makes the room read the
+stream. A member stands at the last revision that was sent to it; one that is not level with the room (joining, catching
+up, lagging) is brought up from the ring of recent batches or by the owner, and gets nothing else meanwhile.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from coscribe.batch import Author, BatchHeader, LogEntry, decode_batch, entries_message
+from coscribe.link import EntriesAre
+from coscribe.names import SectionKey
+from coscribe.protocol import decode_op_entry
+from persistence.records import LogReader, Unavailable
+
+RING_ENTRIES: Final = 4_096
+RING_BYTES: Final = 4 * 1024 * 1024
+REPAIR_PAGE: Final = 500
+REPAIR_RETRY_S: Final = 0.2
+REPAIR_TRIES: Final = 50
+
+log_event = structlog.get_logger("room")
+
+FromOwner = Callable[[SectionKey, int], Awaitable[EntriesAre]]
+"""Plain entries after a revision, from the section's owner; raises Unavailable."""
+
+
+class Member(Protocol):
+    """A client's place in a room."""
+
+    sent: int | None
+    """The last revision sent, None while it is not level with the room."""
+
+    client: str
+
+    def deliver(self, messages: bytes, last: int) -> None:
+        """Append finished messages that lead to revision `last`."""
+
+    def acknowledged(self, cseq: int) -> None:
+        """The client's operation is durable."""
+
+    def fork(self) -> None:
+        """A revision that this member has read is void."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    first: int
+    last: int
+    epoch: int
+    messages: bytes
+
+
+class Room:
+    """One section. `head` is the newest revision that this router knows of, None before it knows any."""
+
+    def __init__(self, key: SectionKey, reader: LogReader, from_owner: FromOwner) -> None:
+        self.key = key
+        self.head: int | None = None
+        self.epoch = 0
+        self.members: set[Member] = set()
+        self.gaps = 0
+        self._reader, self._from_owner = reader, from_owner
+        self._ring: deque[_Held] = deque()
+        self._ring_entries = self._ring_bytes = 0
+        self._ring_start = 0  # the ring has everything after this revision, up to head
+        self._target = 0  # entries up to here are known to exist
+        self._repair: asyncio.Task[None] | None = None
+
+    # --- What comes in ---
+
+    def published(self, data: bytes) -> None:
+        """A message of the section's channel."""
+        try:
+            header, body = decode_batch(data)
+        except msgspec.DecodeError:
+            log_event.error("not a batch", **self._names())
+            return
+        if header.last < header.first:
+            self.head_is(header.last)
+        else:
+            self._batch(header, body)
+
+    def _batch(self, header: BatchHeader, body: bytes) -> None:
+        if self.head is None:
+            self.position(header.first - 1, header.epoch)
+        assert self.head is not None, "a positioned room has a head"
+        if header.epoch > self.epoch and header.first <= self.head:
+            self._fork(header.first)
+        if header.first == self.head + 1:
+            self._append(_Held(header.first, header.last, header.epoch, body), header.authors)
+        elif header.last > self.head:
+            self.gaps += 1
+            self.head_is(header.last)
+
+    def head_is(self, revision: int) -> None:
+        """Entries up to `revision` are in the log: read those that did not come."""
+        self._target = max(self._target, revision)
+        if self.head is not None and self._target > self.head:
+            self.repair()
+
+    def position(self, revision: int, epoch: int) -> None:
+        """The first thing known of the section: committed state at a revision."""
+        if self.head is None:
+            self.head, self._ring_start, self.epoch = revision, revision, epoch
+
+    def _fork(self, first: int) -> None:
+        """Entries were lost and their revisions given anew: whoever has read them must join anew."""
+        log_event.error("fork", **self._names(), revision=first)
+        for member in list(self.members):
+            if member.sent is None or member.sent >= first:
+                member.fork()
+        self._ring.clear()
+        self._ring_entries = self._ring_bytes = 0
+        self.head = self._ring_start = first - 1
+        self._target = self.head
+
+    def _append(self, held: _Held, authors: tuple[Author, ...]) -> None:
+        self._ring.append(held)
+        self._ring_entries += held.last - held.first + 1
+        self._ring_bytes += len(held.messages)
+        while self._ring_entries > RING_ENTRIES or (self._ring_bytes > RING_BYTES and len(self._ring) > 1):
+            gone = self._ring.popleft()
+            self._ring_entries -= gone.last - gone.first + 1
+            self._ring_bytes -= len(gone.messages)
+            self._ring_start = gone.last
+        self.head, self.epoch = held.last, held.epoch
+        cseqs = {author.client: author.cseq for author in authors}
+        for member in self.members:
+            if member.client in cseqs:
+                member.acknowledged(cseqs[member.client])
+            if member.sent is not None and held.first - 1 <= member.sent < held.last:
+                member.deliver(held.messages, held.last)
+
+    # --- Bringing members up ---
+
+    def since(self, revision: int) -> list[bytes] | None:
+        """Finished messages of everything after a revision, None where the ring does not reach back so far."""
+        if self.head is None or revision < self._ring_start:
+            return None
+        return [held.messages for held in self._ring if held.last > revision]
+
+    def epoch_of(self, revision: int) -> int | None:
+        """The epoch of the entry that led to a revision, None where it is not known here."""
+        if revision == self.head:
+            return self.epoch
+        return next((held.epoch for held in self._ring if held.first <= revision <= held.last), None)
+
+    # --- Repair ---
+
+    def repair(self) -> None:
+        """Read the log from the head on."""
+        if self.head is not None and (self._repair is None or self._repair.done()):
+            self._repair = asyncio.get_running_loop().create_task(self._read_log())
+
+    async def _read_log(self) -> None:
+        """Until everything that is known to exist is here. What nobody can find after many tries was no entry."""
+        tries = 0
+        while tries < REPAIR_TRIES:
+            try:
+                if await self._read_page():
+                    tries = 0
+                    continue
+                if self.head is None or self.head >= self._target:
+                    return
+                tries += 1
+            except Unavailable as error:
+                log_event.warning("repair put off", **self._names(), error=str(error))
+            await asyncio.sleep(REPAIR_RETRY_S)
+        log_event.error("repair given up", **self._names(), head=self.head, target=self._target)
+        self._target = self.head or 0
+
+    async def _read_page(self) -> bool:
+        """Read on from the head; True if that brought something. Raises Unavailable."""
+        before = self.head
+        if before is None:
+            return False
+        entries = await self._reader.read(self.key, before, REPAIR_PAGE)
+        if entries and entries[0].revision == before + 1:
+            for entry in entries:
+                if self.head is not None and entry.revision == self.head + 1:
+                    self._append_entry(entry)
+        elif entries or self._target > before:  # trimmed from the stream: its owner has it
+            found = await self._from_owner(self.key, before)
+            if found.messages and self.head == before:
+                self._append(_Held(before + 1, found.last, found.epoch, b",".join(found.messages)), ())
+        return self.head != before
+
+    def _append_entry(self, entry: LogEntry) -> None:
+        epoch = entry.epoch if entry.epoch != self.epoch else None
+        message = entries_message(self.key.section, entry.revision, [entry.entry], epoch)
+        op = decode_op_entry(entry.entry)
+        held = _Held(entry.revision, entry.revision, entry.epoch, message)
+        self._append(held, (Author(op.client, op.cseq),))
+
+    def _names(self) -> dict[str, object]:
+        return {"document": self.key.document, "section": self.key.section}
+
+    async def close(self) -> None:
+        if self._repair is not None:
+            self._repair.cancel()
+            await asyncio.gather(self._repair, return_exceptions=True)

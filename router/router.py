@@ -1,0 +1,263 @@
+"""The router: sockets in, rooms, links and presence behind them. No aiohttp and no Redis here: ports only.
+
+It holds no OT state and never parses a delta. What time decides is looked at in two loops: operations without an
+answer often, everything else once a second.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final
+
+import structlog
+
+from cluster.watcher import MapWatcher
+from coscribe import link
+from coscribe.link import EntriesAre, SnapshotIs
+from coscribe.names import FIRST_SECTION, SectionKey
+from coscribe.protocol import CloseCode, WireLimits
+from persistence import keys
+from persistence.records import Bus, Document, LogReader, Unavailable
+from router.auth import Identity
+from router.connection import Connection, Place
+from router.link import Answerless, Connect, Links
+from router.presence import Presences, Roster
+from router.room import Room
+
+RESEND_TICK_S: Final = 0.05
+TICK_S: Final = 1.0
+POLL_HEADS_S: Final = 5.0
+EMPTY_ROOM_S: Final = 10.0  # who comes back soon finds the recent batches
+
+log_event = structlog.get_logger("router")
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSettings:
+    durability: str = "fsync"
+    heartbeat_s: float = 20.0
+    limits: WireLimits = field(default_factory=lambda: WireLimits(1024 * 1024, 256 * 1024, 4096, 100))
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time as the shell sees it; the simulator has its own."""
+
+    monotonic: Callable[[], float]
+    unix_time: Callable[[], float]
+
+
+Redeem = Callable[[str, str], Awaitable[Identity | None]]
+"""(ticket, document id) -> the identity that a single-use ticket stands for."""
+
+
+class Router:
+    """Everything of one router process but the sockets themselves."""
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        watcher: MapWatcher,
+        bus: Bus,
+        reader: LogReader,
+        roster: Roster,
+        connect: Connect,
+        redeem: Redeem,
+        clock: Clock,
+    ) -> None:
+        self.settings = settings
+        self.connections: dict[int, Connection] = {}
+        self.waiting: set[Place] = set()
+        self.first_section = FIRST_SECTION
+        self.redeem = redeem
+        self.presence = Presences(bus, roster)
+        self.links = Links(lambda: watcher.ring, connect, self._heard, self._link_broken, clock.monotonic)
+        self._watcher, self._bus, self._reader, self._roster, self._clock = watcher, bus, reader, roster, clock
+        self._rooms: dict[str, Room] = {}
+        self._opening: dict[str, asyncio.Task[Room]] = {}
+        self._empty_since: dict[str, float] = {}
+        self._snapshots: dict[SectionKey, asyncio.Task[SnapshotIs]] = {}
+        self._refs = count(1)
+        bus.listen(self._published, self._interrupted)
+
+    def now(self) -> float:
+        return self._clock.monotonic()
+
+    def unix_time(self) -> float:
+        return self._clock.unix_time()
+
+    @property
+    def view(self) -> int:
+        return self._watcher.ring.view
+
+    @property
+    def hosts_up(self) -> int:
+        return len(self._watcher.ring.map.hosts)
+
+    @property
+    def rooms(self) -> dict[str, Room]:
+        return self._rooms
+
+    def accept(self, document: Document, identity: Identity, wake: Callable[[], None]) -> Connection:
+        """A socket of a known user on a known document."""
+        connection = Connection(self, next(self._refs), document, identity, wake)
+        self.connections[connection.ref] = connection
+        return connection
+
+    async def left(self, connection: Connection) -> None:
+        self.connections.pop(connection.ref, None)
+        self.waiting.difference_update(connection.places.values())
+        await self.presence.leave(connection)
+
+    async def claim_client(self, connection: Connection) -> str:
+        """The user to whom the connection's client id belongs. Raises Unavailable."""
+        document = connection.document
+        return await self._roster.claim_client(
+            document.id, document.incarnation, connection.client, connection.identity.user
+        )
+
+    # --- Rooms ---
+
+    async def room(self, key: SectionKey) -> Room:
+        """The room of a section, subscribed to its channel. Raises Unavailable."""
+        channel = keys.channel(key)
+        if (room := self._rooms.get(channel)) is not None:
+            return room
+        opening = self._opening.get(channel)
+        if opening is None:
+            opening = self._opening[channel] = asyncio.get_running_loop().create_task(self._open_room(key, channel))
+            opening.add_done_callback(lambda _: self._opening.pop(channel, None))
+        return await asyncio.shield(opening)
+
+    async def _open_room(self, key: SectionKey, channel: str) -> Room:
+        room = self._rooms[channel] = Room(key, self._reader, self._from_owner)
+        try:
+            await self._bus.subscribe(channel)
+        except BaseException:
+            self._rooms.pop(channel, None)
+            raise
+        return room
+
+    async def _from_owner(self, key: SectionKey, after: int) -> EntriesAre:
+        try:
+            return await self.links.entries(key, after)
+        except Answerless as problem:
+            raise Unavailable(str(problem)) from None
+
+    def _published(self, channel: str, data: bytes) -> None:
+        if channel == keys.CLUSTER_MAP_NOTICE:
+            self._watcher.notice()
+        elif (room := self._rooms.get(channel)) is not None:
+            room.published(data)
+        else:
+            self.presence.published(channel, data)
+
+    def _interrupted(self, channel: str) -> None:
+        if channel == keys.CLUSTER_MAP_NOTICE:
+            self._watcher.notice()
+        elif (room := self._rooms.get(channel)) is not None:
+            room.repair()
+
+    async def snapshot(self, room: Room) -> SnapshotIs:
+        """The owner's snapshot; those who ask at one time share one question. Raises Answerless."""
+        asking = self._snapshots.get(room.key)
+        if asking is None:
+            asking = asyncio.get_running_loop().create_task(self.links.snapshot(room.key))
+            self._snapshots[room.key] = asking
+            asking.add_done_callback(lambda _: self._snapshots.pop(room.key, None))
+        return await asyncio.shield(asking)
+
+    # --- From the owners ---
+
+    def _heard(self, message: link.ToRouter) -> None:
+        match message:
+            case link.Refusal(ref=ref):
+                if connection := self.connections.get(ref):
+                    connection.refused(message)
+            case link.Duplicate(ref=ref):
+                if connection := self.connections.get(ref):
+                    connection.duplicate(message)
+            case link.Moved(ref=ref):
+                self._watcher.notice()
+                if connection := self.connections.get(ref):
+                    connection.moved(message, self.now())
+            case _:
+                raise AssertionError("answers go to who asked")
+
+    def _link_broken(self) -> None:
+        """What was sent on the link may be lost: send all that has no answer again, soon."""
+        self._watcher.notice()
+        now = self.now()
+        for place in self.waiting:
+            place.resend_by(now + RESEND_TICK_S)
+
+    async def refresh_map(self) -> None:
+        try:
+            await self._watcher.refresh()
+        except Unavailable as error:
+            log_event.warning("cluster map not read", error=str(error))
+
+    # --- Time ---
+
+    async def run(self) -> None:
+        """Everything that happens by itself, until cancelled."""
+        await self._bus.subscribe(keys.CLUSTER_MAP_NOTICE)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watcher.run())
+            tasks.create_task(self._resend())
+            tasks.create_task(self._tick())
+            tasks.create_task(self._poll_heads())
+
+    async def _resend(self) -> None:
+        while True:
+            await asyncio.sleep(RESEND_TICK_S)
+            now = self.now()
+            for place in list(self.waiting):
+                if place.pending is None:
+                    self.waiting.discard(place)
+                elif now >= place.pending.resend_at:
+                    place.connection.resend(place, now)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = self.now()
+            for connection in list(self.connections.values()):
+                connection.tick(now)
+            await self.presence.refresh(now)
+            await self._close_empty_rooms(now)
+
+    async def _close_empty_rooms(self, now: float) -> None:
+        for channel, room in list(self._rooms.items()):
+            if room.members or channel in self._opening:
+                self._empty_since.pop(channel, None)
+            elif now - self._empty_since.setdefault(channel, now) >= EMPTY_ROOM_S:
+                del self._rooms[channel], self._empty_since[channel]
+                await room.close()
+                try:
+                    await self._bus.unsubscribe(channel)
+                except Unavailable as error:
+                    log_event.debug("not unsubscribed", channel=channel, error=str(error))
+
+    async def _poll_heads(self) -> None:
+        """A quiet section cannot stay stale: its head is looked up now and then."""
+        while True:
+            await asyncio.sleep(POLL_HEADS_S)
+            rooms = [room for room in self._rooms.values() if room.members]
+            try:
+                heads = await self._reader.heads([room.key for room in rooms]) if rooms else []
+            except Unavailable as error:
+                log_event.debug("heads not read", error=str(error))
+                continue
+            for room, head in zip(rooms, heads, strict=True):
+                if head is not None:
+                    room.head_is(head[0])
+
+    async def stop(self, retry_after_s: float = 0.5) -> None:
+        """Tell every client to come back, then close what is open."""
+        for connection in list(self.connections.values()):
+            connection.close(CloseCode.RESTART, retry_after_s=retry_after_s)
+        for room in list(self._rooms.values()):
+            await room.close()
+        await self.links.close()
