@@ -53,7 +53,7 @@ class ShardHost:
         self._log, self._store, self._ring, self._refresh, self._clock = log, store, ring, refresh, clock
         self._limits = limits or HostLimits()
         self._loading: dict[SectionKey, list[tuple[link.ToHost, Reply]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._serving = True
 
     def now_ms(self) -> int:
@@ -91,8 +91,8 @@ class ShardHost:
 
     def _start(self, key: SectionKey) -> None:
         task = asyncio.get_running_loop().create_task(self._activate(key))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     async def _activate(self, key: SectionKey) -> None:
         try:

@@ -72,7 +72,7 @@ class SectionActor:
         self._closing = False
         self._mark: DirtyMark | None = None
         self._pump: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._waiting: deque[_Waiting] = deque()
         self._held: deque[tuple[link.Submit, Reply]] = deque()
         self._snapshot_asks: list[tuple[int, int, Reply]] = []  # request, least revision, reply
@@ -148,13 +148,13 @@ class SectionActor:
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A fault in our own code must not leave a section that looks alive: the next owner starts from the log."""
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()):
             log_event.error("section failed", **self._names(), exc_info=error)
             self.leave("failed")

@@ -269,11 +269,8 @@ class _Conversation:
                 return
 
 
-async def serve(settings: Settings) -> None:
-    """Run a router until SIGTERM or SIGINT."""
-    stopped = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+async def serve(settings: Settings, stopped: asyncio.Event) -> None:
+    """Run a router with resolved settings until `stopped` is set."""
     redis_url = _secret(settings.redis_url)
     async with contextlib.AsyncExitStack() as services:
         store = await PostgresStore.connect(_secret(settings.postgres_url))
@@ -291,10 +288,17 @@ def _secret(value: SecretStr | None) -> str:
     return value.get_secret_value()
 
 
+async def _serve_until_signalled(settings: Settings) -> None:
+    stopped = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+    await serve(settings, stopped)
+
+
 def main() -> int:
     settings = load()
     configure(settings.log_level, settings.log_format)
-    uvloop.run(serve(settings))
+    uvloop.run(_serve_until_signalled(settings))
     return 0
 
 

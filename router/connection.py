@@ -94,7 +94,7 @@ class Connection:
         self._messages = TokenBucket.full(
             MESSAGES_PER_OP * limits.ops_per_s, 2 * MESSAGES_PER_OP * limits.ops_per_s, now
         )
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
 
     @property
     def user(self) -> User:
@@ -176,13 +176,13 @@ class Connection:
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A fault of ours in one connection costs this connection: the client comes back and resumes."""
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()):
             log_event.error("connection failed", document=self.document.id, exc_info=error)
             self.close(CloseCode.RESTART, retry_after_s=1.0)
@@ -220,7 +220,7 @@ class Connection:
             for section in sections:
                 key = SectionKey(self.document.id, self.document.incarnation, section)
                 place = Place(self, await self.router.room(key))
-                place.room.members.add(place)
+                place.room.members[place] = None
                 self.places[section] = place
             self.send(
                 protocol.Welcome(
@@ -351,7 +351,7 @@ class Connection:
                 self.identity.role, delta,
             )  # fmt: skip
             place.pending = _Pending(submit, now)
-            self.router.waiting.add(place)
+            self.router.waiting[place] = None
             self.resend(place, now)
 
     def resend(self, place: Place, now: float) -> None:
@@ -425,5 +425,5 @@ class Connection:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for place in self.places.values():
-            place.room.members.discard(place)
+            place.room.members.pop(place, None)
         await self.router.left(self)

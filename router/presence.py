@@ -43,15 +43,15 @@ class Presences:
 
     def __init__(self, bus: Bus, roster: Roster) -> None:
         self._bus, self._roster = bus, roster
-        self._audiences: dict[str, set[Connection]] = {}  # the local sockets of a document, by channel
+        self._audiences: dict[str, dict[Connection, None]] = {}  # the local sockets of a document, by channel
         self._mine: dict[Connection, tuple[bytes, float]] = {}  # what each socket last said, and when it was stored
 
     async def enter(self, connection: "Connection") -> None:
         """Tell the socket who is here, and from now on what changes. Raises Unavailable."""
         document = connection.document
         channel = keys.presence(document.id, document.incarnation)
-        audience = self._audiences.setdefault(channel, set())
-        audience.add(connection)
+        audience = self._audiences.setdefault(channel, {})
+        audience[connection] = None
         if len(audience) == 1:
             await self._bus.subscribe(channel)
         roster = await self._roster.all(document.id, document.incarnation)
@@ -94,7 +94,7 @@ class Presences:
         channel = keys.presence(document.id, document.incarnation)
         audience = self._audiences.get(channel)
         if audience is not None:
-            audience.discard(connection)
+            audience.pop(connection, None)
             if not audience:
                 del self._audiences[channel]
                 await self._bus.unsubscribe(channel)

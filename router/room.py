@@ -66,7 +66,7 @@ class Room:
         self.key = key
         self.head: int | None = None
         self.epoch = 0
-        self.members: set[Member] = set()
+        self.members: dict[Member, None] = {}  # in the order of arrival
         self.gaps = 0
         self._reader, self._from_owner = reader, from_owner
         self._ring: deque[_Held] = deque()

@@ -68,7 +68,7 @@ class Router:
     ) -> None:
         self.settings = settings
         self.connections: dict[int, Connection] = {}
-        self.waiting: set[Place] = set()
+        self.waiting: dict[Place, None] = {}  # places with an operation that has no answer, in order
         self.first_section = FIRST_SECTION
         self.redeem = redeem
         self.presence = Presences(bus, roster)
@@ -107,7 +107,8 @@ class Router:
 
     async def left(self, connection: Connection) -> None:
         self.connections.pop(connection.ref, None)
-        self.waiting.difference_update(connection.places.values())
+        for place in connection.places.values():
+            self.waiting.pop(place, None)
         await self.presence.leave(connection)
 
     async def claim_client(self, connection: Connection) -> str:
@@ -215,7 +216,7 @@ class Router:
             now = self.now()
             for place in list(self.waiting):
                 if place.pending is None:
-                    self.waiting.discard(place)
+                    self.waiting.pop(place, None)
                 elif now >= place.pending.resend_at:
                     place.connection.resend(place, now)
 

@@ -17,8 +17,10 @@ def compose(first: Components, second: Components) -> Components:
         return second
     if not second:
         return first
-    out = Builder()
-    a, b = Reader(first), Reader(second)
+    head, passed = _head_of_result(first, second[0])
+    out = Builder(first[:head])
+    a, b = Reader(first, head), Reader(second)
+    b.skip(passed)
     while not b.done:
         if b.kind == INSERT:
             _take_insert(out, b, b.left)
@@ -42,8 +44,12 @@ def compose(first: Components, second: Components) -> Components:
 
 def transform(applied: Components, other: Components, priority: bool) -> Components:
     """`other` as it must read after `applied`; with priority, an insert of `applied` stays left on a tie."""
-    out = Builder()
-    a, b = Reader(applied), Reader(other)
+    if not applied:
+        return other
+    head, passed = _head_of_base(other, applied[0])
+    out = Builder(other[:head])
+    a, b = Reader(applied), Reader(other, head)
+    a.skip(passed)
     while not b.done and not a.done:
         if a.kind == INSERT and (priority or b.kind != INSERT):
             out.retain(a.left)
@@ -143,6 +149,41 @@ def slice_components(components: Components, start: int, end: int) -> Components
         else:
             out.embed(component)
     return out.build()
+
+
+# Most changes are small and far from the start, and most of what they meet is before them: that is taken over whole.
+
+
+def _head_of_result(components: Components, lead: Component) -> tuple[int, int]:
+    """How many components lie within what `lead`, if it is a plain retain, passes of their result; and their units."""
+    count = passed = 0
+    if isinstance(lead, int) and lead > 0:
+        for component in components:
+            if isinstance(component, int):
+                units = component if component > 0 else 0
+            else:
+                units = len(component) if isinstance(component, str) else units_of(component)
+            if passed + units > lead:
+                break
+            passed += units
+            count += 1
+    return count, passed
+
+
+def _head_of_base(components: Components, lead: Component) -> tuple[int, int]:
+    """The same of their base. An insert at its very end is left to the rule of ties."""
+    count = passed = 0
+    if isinstance(lead, int) and lead > 0:
+        for component in components:
+            if isinstance(component, int):
+                units = component if component > 0 else -component
+            else:
+                units = component.length if isinstance(component, Retain) else 0
+            if passed + units > lead or (not units and passed == lead):
+                break
+            passed += units
+            count += 1
+    return count, passed
 
 
 def _resized(component: int | Retain, units: int) -> Component:

@@ -11,8 +11,9 @@ from coscribe.ot.components import Component, Components, Embed, Insert, Retain
 class Builder:
     __slots__ = ("_out",)
 
-    def __init__(self) -> None:
-        self._out: list[Component] = []
+    def __init__(self, head: Components = ()) -> None:
+        """Begins with a run that is in normal form."""
+        self._out: list[Component] = list(head)
 
     def retain(self, length: int, attributes: Attributes | None = None) -> None:
         if length <= 0:

@@ -17,9 +17,9 @@ class Reader:
 
     __slots__ = ("_component", "_components", "_next", "_offset", "attributes", "done", "kind", "left")
 
-    def __init__(self, components: Components) -> None:
+    def __init__(self, components: Components, first: int = 0) -> None:
         self._components = components
-        self._next = 0
+        self._next = first
         self._offset = 0
         self._component: Component = 0
         self.kind = RETAIN

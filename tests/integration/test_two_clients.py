@@ -11,35 +11,41 @@ pytestmark = pytest.mark.services
 
 
 async def test_two_clients_see_each_other_and_read_the_same(redis_url: str, postgres_url: str, tmp_path: Path) -> None:
-    async with cluster(redis_url, postgres_url, tmp_path) as system:
-        async with system.client("notes") as ann, system.client("notes", "bob") as bob:
-            await ann.joined()
-            await bob.joined()
-            ann.edit(Delta.replace(0, 0, "Hello"))
-            await ann.settled()
-            await bob.wait_for(lambda: bob.text == "Hello\n")
-            bob.edit(Delta.replace(5, 0, ", world \U0001f600"))
-            ann.edit(Delta.format(0, 5, {"bold": True}))
-            await ann.settled()
-            await bob.settled()
-            await ann.wait_for(lambda: ann.content == bob.content)
-            assert ann.text == "Hello, world \U0001f600\n"
-            found = await system.read("notes")
-            assert found["text"] == ann.text
-            assert found["delta"] == ann.content.to_quill()
-            assert found["sections"][0]["id"] == "0"
+    async with (
+        cluster(redis_url, postgres_url, tmp_path) as system,
+        system.client("notes") as ann,
+        system.client("notes", "bob") as bob,
+    ):
+        await ann.joined()
+        await bob.joined()
+        ann.edit(Delta.replace(0, 0, "Hello"))
+        await ann.settled()
+        await bob.wait_for(lambda: bob.text == "Hello\n")
+        bob.edit(Delta.replace(5, 0, ", world \U0001f600"))
+        ann.edit(Delta.format(0, 5, {"bold": True}))
+        await ann.settled()
+        await bob.settled()
+        await ann.wait_for(lambda: ann.content == bob.content)
+        assert ann.text == "Hello, world \U0001f600\n"
+        found = await system.read("notes")
+        assert found["text"] == ann.text
+        assert found["delta"] == ann.content.to_quill()
+        assert found["sections"][0]["id"] == "0"
 
 
 async def test_edits_on_two_routers_meet(redis_url: str, postgres_url: str, tmp_path: Path) -> None:
-    async with cluster(redis_url, postgres_url, tmp_path, hosts=2, routers=2) as system:
-        async with system.client("notes") as ann, system.client("notes", "bob", router=1) as bob:
-            await ann.joined()
-            await bob.joined()
-            for number in range(50):
-                ann.edit(Delta.replace(0, 0, f"a{number} "))
-                bob.edit(Delta.replace(bob.content.length - 1, 0, f"b{number} "))
-            await ann.settled()
-            await bob.settled()
-            await ann.wait_for(lambda: ann.content == bob.content)
-            assert all(ann.text.count(f"a{number} ") == 1 for number in range(50))
-            assert all(ann.text.count(f"b{number} ") == 1 for number in range(50))
+    async with (
+        cluster(redis_url, postgres_url, tmp_path, hosts=2, routers=2) as system,
+        system.client("notes") as ann,
+        system.client("notes", "bob", router=1) as bob,
+    ):
+        await ann.joined()
+        await bob.joined()
+        for number in range(50):
+            ann.edit(Delta.replace(0, 0, f"a{number} "))
+            bob.edit(Delta.replace(bob.content.length - 1, 0, f"b{number} "))
+        await ann.settled()
+        await bob.settled()
+        await ann.wait_for(lambda: ann.content == bob.content)
+        assert all(ann.text.count(f"a{number} ") == 1 for number in range(50))
+        assert all(ann.text.count(f"b{number} ") == 1 for number in range(50))

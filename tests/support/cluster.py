@@ -14,10 +14,7 @@ from actors.host_server import HostSettings, RunningHost, serve_host
 from actors.upkeep import UpkeepSettings
 from cluster.config import Settings, load
 from coscribe.client import DocumentClient
-from persistence.bus import RedisBus
-from persistence.redis_client import shared_client
-from persistence.store import PostgresStore
-from router.app import RouterApp
+from router.app import serve
 from router.auth import Identity, Tokens
 
 SECRET = "a secret of the tests, long enough for HS256"
@@ -30,41 +27,23 @@ class RunningRouter:
         self.settings = settings
         self._stopped = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.app: RouterApp | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.settings.port}"
 
     async def start(self) -> None:
-        ready = asyncio.Event()
-        self._task = asyncio.create_task(self._serve(ready))
-        waiting = asyncio.create_task(ready.wait())
-        await asyncio.wait({waiting, self._task}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if self._task.done():
-            await self._task
+        """Serve, and return once clients are served."""
+        self._stopped.clear()
+        self._task = asyncio.create_task(serve(self.settings, self._stopped))
         async with aiohttp.ClientSession() as http, asyncio.timeout(20):
-            while True:
+            while not self._task.done():
                 with contextlib.suppress(aiohttp.ClientError):
                     async with http.get(f"{self.url}/readyz") as response:
                         if response.status == 200:
                             return
                 await asyncio.sleep(0.02)
-
-    async def _serve(self, ready: asyncio.Event) -> None:
-        assert self.settings.redis_url and self.settings.postgres_url
-        redis_url = self.settings.redis_url.get_secret_value()
-        async with contextlib.AsyncExitStack() as services:
-            store = await PostgresStore.connect(self.settings.postgres_url.get_secret_value())
-            services.push_async_callback(store.aclose)
-            redis = shared_client(redis_url)
-            services.push_async_callback(redis.aclose)
-            bus = await services.enter_async_context(RedisBus(redis_url))
-            http = await services.enter_async_context(aiohttp.ClientSession())
-            self.app = RouterApp(self.settings, http, redis, bus, store)
-            ready.set()
-            await self.app.run(self._stopped)
+        await self._task
 
     async def stop(self) -> None:
         self._stopped.set()
