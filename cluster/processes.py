@@ -80,7 +80,7 @@ class Child:
 
     async def wait(self) -> int:
         while (code := self.process.poll()) is None:
-            await _ended(self.pid)
+            await exited(self.pid)
         return code
 
     async def stop(self, signals: Signals = GENTLY) -> int:
@@ -149,7 +149,7 @@ def _dies_with_parent(parent: int, number: signal.Signals) -> Callable[[], None]
     return between_fork_and_exec
 
 
-async def _ended(pid: int) -> None:
+async def exited(pid: int) -> None:
     """Return when the process has ended (as a zombie or altogether)."""
     try:
         descriptor = os.pidfd_open(pid)

@@ -1,0 +1,55 @@
+"""The controller: keeps the cluster map true to who is alive. Editing goes on without it.
+
+Plain asyncio; cluster/ray_actors.py has its Ray actor. It holds a lease of its own, by which hosts see that it is
+there, and by which the second of two controllers stands by.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import Final
+
+import structlog
+
+from cluster.evictions import Evictor
+from persistence.records import MapStore, Unavailable
+
+LEASE_NAME: Final = "controller"
+ROUNDS_A_LEASE: Final = 6
+
+log = structlog.get_logger()
+
+
+def boot_time() -> float:
+    """Seconds since boot, sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Controller:
+    def __init__(self, store: MapStore, instance: str, ttl_s: float) -> None:
+        self._store = store
+        self._instance = instance
+        self._ttl_s = ttl_s
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        evictor = Evictor(self._store, self._ttl_s, boot_time)
+        try:
+            while True:
+                try:
+                    await self._round(evictor)
+                except (Unavailable, TimeoutError) as error:
+                    evictor.distrust()
+                    log.warning("map_unavailable", reason=str(error) or "no answer in time")
+                await asyncio.sleep(self._ttl_s / ROUNDS_A_LEASE)
+        finally:
+            with contextlib.suppress(Unavailable, TimeoutError):  # then the lease runs out by itself
+                async with asyncio.timeout(1):
+                    await self._store.drop_lease(LEASE_NAME, self._instance)
+
+    async def _round(self, evictor: Evictor) -> None:
+        async with asyncio.timeout(self._ttl_s / 3):
+            mine = await self._store.renew_lease(LEASE_NAME, self._instance, int(self._ttl_s * 1000))
+        if mine:
+            for name in await evictor.look():
+                log.warning("host_removed", host=name, reason="its lease ran out")

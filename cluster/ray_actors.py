@@ -1,0 +1,115 @@
+"""The actors that Ray starts and restarts: thin wrappers, one around a shard host, one around the controller.
+
+They take no secrets as arguments, for Ray shows those: each reads its settings from the environment that it inherits.
+They serve from birth: after a crash Ray runs `__init__` again, and nobody else has to notice.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Awaitable
+from typing import Final, Protocol
+
+import structlog
+from pydantic import SecretStr
+
+from cluster.config import Settings, load
+from cluster.logs import configure, write_output_to
+
+FIRST_RETRY_S: Final = 0.1
+LONGEST_RETRY_S: Final = 5.0
+
+log = structlog.get_logger()
+
+
+class Running(Protocol):
+    async def stop(self) -> None: ...
+
+
+class Actor:
+    """Starts its part until that succeeds, and stops it when told to."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._settings = load()
+        folder = self._settings.data / "logs"
+        if folder.is_dir():  # it is not on another machine, where Ray keeps the output
+            write_output_to(folder / f"{name}.log")
+        configure(self._settings.log_level, self._settings.log_format)
+        self._error = ""
+        self._running: Running | None = None
+        self._serving = asyncio.get_running_loop().create_task(self._serve())
+
+    async def _serve(self) -> None:
+        retry_s = FIRST_RETRY_S
+        while self._running is None:
+            try:
+                self._running = await self._start(self._settings)
+            except Exception as error:  # top of a loop: a service that is not there yet, or a mistake to show
+                self._error = f"{type(error).__name__}: {error}"
+                log.exception("start_failed", part=self._name)
+                await asyncio.sleep(retry_s)
+                retry_s = min(retry_s * 2, LONGEST_RETRY_S)
+
+    def _start(self, settings: Settings) -> Awaitable[Running]:
+        raise NotImplementedError
+
+    async def ping(self) -> tuple[int, bool, str]:
+        """Its pid, whether it serves, and why it last failed to start."""
+        return os.getpid(), self._running is not None, self._error
+
+    async def stop(self) -> None:
+        """Hand off, flush and close."""
+        self._serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._serving
+        running, self._running = self._running, None
+        if running:
+            await running.stop()
+
+
+def given(secret: SecretStr | None) -> str:
+    assert secret is not None, "whoever starts Ray passes resolved settings on"
+    return secret.get_secret_value()
+
+
+class HostActor(Actor):
+    async def _start(self, settings: Settings) -> Running:
+        from actors.host_server import HostSettings, serve_host
+
+        return await serve_host(
+            HostSettings(
+                name=self._name,
+                redis_url=given(settings.redis_url),
+                postgres_url=given(settings.postgres_url),
+                cluster_secret=given(settings.cluster_secret),
+                lease_ttl_s=settings.lease_ttl_s,
+                durability=settings.durability,
+                op_bytes=settings.limit_op_bytes,
+                document_bytes=settings.limit_document_bytes,
+            )
+        )
+
+
+class RunningController:
+    def __init__(self, settings: Settings) -> None:
+        import redis.asyncio
+
+        from cluster.controller import Controller
+        from persistence.map_store import RedisMapStore
+
+        self._redis = redis.asyncio.Redis.from_url(given(settings.redis_url))
+        controller = Controller(RedisMapStore(self._redis), secrets.token_hex(8), settings.lease_ttl_s)
+        self._task = asyncio.get_running_loop().create_task(controller.run())
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        await self._redis.aclose()
+
+
+class ControllerActor(Actor):
+    async def _start(self, settings: Settings) -> Running:
+        return RunningController(settings)
