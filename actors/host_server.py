@@ -15,7 +15,6 @@ from typing import Final
 import msgspec
 import structlog
 from aiohttp import WSMsgType, web
-from redis.asyncio import Redis
 
 from actors.host import HostLimits, ShardHost
 from actors.section_actor import Clock
@@ -29,7 +28,7 @@ from persistence import keys
 from persistence.bus import RedisBus
 from persistence.log import RedisLog
 from persistence.map_store import RedisMapStore
-from persistence.records import Bus, Unavailable
+from persistence.records import Bus, Log, MapStore, Store, Unavailable
 from persistence.redis_client import shared_client
 from persistence.store import PostgresStore
 
@@ -42,6 +41,10 @@ log_event = structlog.get_logger("host")
 
 class Evicted(Exception):
     """Another process holds this host's lease."""
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +111,22 @@ class RunningHost:
     def __init__(
         self,
         settings: HostSettings,
-        redis: Redis,
+        map_store: MapStore,
         bus: Bus,
-        log: RedisLog,
-        store: PostgresStore,
+        log: Log,
+        store: Store,
+        clock: Clock,
     ) -> None:
         self.settings = settings
         self._services = contextlib.AsyncExitStack()
-        self.instance = secrets.token_hex(8)
+        self.instance = clock.new_id()
         self.address = ""
-        self._map_store, self._bus = RedisMapStore(redis), bus
+        self._map_store, self._bus = map_store, bus
         self._watcher = MapWatcher(self._map_store, self._map_changed)
-        clock = Clock(lambda: time.time_ns() // 1_000_000, random.random, lambda: secrets.token_hex(8))
         limits = HostLimits(Limits(op_bytes=settings.op_bytes, document_units=settings.document_bytes))
         self.host = ShardHost(settings.name, log, store, self._ring, self._watcher.refresh, clock, limits)
         self._upkeep = Upkeep(self.host, log, store, self._ring, settings.upkeep)
-        self._links: set[web.WebSocketResponse] = set()
+        self._links: dict[web.WebSocketResponse, None] = {}
         self._runner: web.AppRunner | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -131,6 +134,15 @@ class RunningHost:
         return self._watcher.ring
 
     async def start(self) -> None:
+        self.address = await self._listen()
+        self._bus.listen(lambda channel, data: self._watcher.notice(), lambda channel: self._watcher.notice())
+        await self._bus.subscribe(keys.CLUSTER_MAP_NOTICE)
+        await self._hold_lease(self.settings.lease_ttl_s)
+        await self._join()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _listen(self) -> str:
+        """Open the data port; returns its address."""
         app = web.Application()
         app.router.add_get(link.LINK_PATH, self._accept)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -138,12 +150,7 @@ class RunningHost:
         site = web.TCPSite(self._runner, self.settings.bind, 0)
         await site.start()
         port = self._runner.addresses[0][1]
-        self.address = f"{self.settings.bind}:{port}"
-        self._bus.listen(lambda channel, data: self._watcher.notice(), lambda channel: self._watcher.notice())
-        await self._bus.subscribe(keys.CLUSTER_MAP_NOTICE)
-        await self._hold_lease(self.settings.lease_ttl_s)
-        await self._join()
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        return f"{self.settings.bind}:{port}"
 
     def keep(self, services: contextlib.AsyncExitStack) -> None:
         """What `stop` is to close at the end."""
@@ -166,11 +173,11 @@ class RunningHost:
         if socket.ws_protocol != link.LINK_SUBPROTOCOL:
             await socket.close(code=4400, message=b"this host speaks " + link.LINK_SUBPROTOCOL.encode())
             return socket
-        self._links.add(socket)
+        self._links[socket] = None
         try:
             await RouterLink(self.host, socket).serve()
         finally:
-            self._links.discard(socket)
+            self._links.pop(socket, None)
         return socket
 
     # --- Lease and map ---
@@ -178,9 +185,9 @@ class RunningHost:
     async def _hold_lease(self, patience_s: float) -> None:
         """Take the slot's lease; the one of a process that died runs out in one time to live."""
         ttl_ms = int(self.settings.lease_ttl_s * 1000)
-        deadline = time.monotonic() + 2 * patience_s
+        deadline = _now() + 2 * patience_s
         while not await self._map_store.renew_lease(self.settings.name, self.instance, ttl_ms):
-            if time.monotonic() > deadline:
+            if _now() > deadline:
                 raise Evicted(f"another process runs as {self.settings.name}")
             await asyncio.sleep(self.settings.lease_ttl_s / LEASE_RENEWALS / 4)
 
@@ -192,7 +199,7 @@ class RunningHost:
     async def _keep_lease(self) -> None:
         """Renew; an owner that cannot for a whole lease time stops by itself, before another one takes over."""
         ttl_s = self.settings.lease_ttl_s
-        renewed = time.monotonic()
+        renewed = _now()
         while True:
             await asyncio.sleep(ttl_s / LEASE_RENEWALS)
             try:
@@ -200,7 +207,7 @@ class RunningHost:
                     log_event.error("lease lost", host=self.settings.name)
                     self.host.suspend()
                     await self._hold_lease(ttl_s)
-                renewed = time.monotonic()
+                renewed = _now()
                 self.host.resume()
                 if self._watcher.ring.map.hosts.get(self.settings.name) != HostEntry(self.address, self.instance):
                     await self._watcher.refresh()
@@ -208,7 +215,7 @@ class RunningHost:
                         await self._join()
             except Unavailable as error:
                 log_event.warning("lease not renewed", host=self.settings.name, error=str(error))
-                if time.monotonic() - renewed > ttl_s:
+                if _now() - renewed > ttl_s:
                     self.host.suspend()
 
     async def _map_changed(self) -> None:
@@ -252,7 +259,8 @@ async def serve_host(settings: HostSettings) -> RunningHost:
         redis = shared_client(settings.redis_url)
         services.push_async_callback(redis.aclose)
         bus = await services.enter_async_context(RedisBus(settings.redis_url))
-        running = RunningHost(settings, redis, bus, log, store)
+        clock = Clock(lambda: time.time_ns() // 1_000_000, random.random, lambda: secrets.token_hex(8))
+        running = RunningHost(settings, RedisMapStore(redis), bus, log, store, clock)
         await running.start()
         running.keep(services.pop_all())
         return running
