@@ -52,14 +52,25 @@ def own_valkey() -> Iterator[Valkey]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+def _postgres() -> Iterator[Postgres]:
     with short_folder() as folder, running(Postgres(folder)) as server:
         yield server
 
 
 @pytest.fixture
-def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """A database of the test's own, empty: without the schema."""
-    name = asyncio.run(postgres.create_database())
-    yield postgres.url(name)
-    asyncio.run(postgres.drop_database(name))
+def postgres(_postgres: Postgres) -> Postgres:
+    """An empty database, without the schema. The server is shared with the other tests: do not stop it."""
+    asyncio.run(_postgres.clear())
+    return _postgres
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> str:
+    return postgres.url
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A server of the test's own, to kill and to start again."""
+    with short_folder() as folder, running(Postgres(folder)) as server:
+        yield server
