@@ -6,8 +6,9 @@ from coscribe.ot.attributes import Attributes, same_attributes
 from coscribe.ot.codec import encode
 from coscribe.ot.components import Component, Insert, Retain, units_of
 from coscribe.ot.delta import Delta
-from coscribe.ot.limits import InvalidDelta
+from coscribe.ot.limits import OWN_LIMITS, DeltaTooLarge, InvalidDelta, Limits
 from coscribe.ot.rope import BLOCK_SEGMENTS, SEGMENT_UNITS, Rope
+from coscribe.ot.segments import SEGMENT_BYTES
 from coscribe.ot.text import collapse, has_surrogates, is_low_surrogate
 
 
@@ -36,16 +37,49 @@ class Content:
     def length(self) -> int:
         return self._rope.length
 
+    @property
+    def burden(self) -> int:
+        """About the bytes that it takes in memory."""
+        return self._rope.length + self._rope.burden
+
     # --- Applying ---
 
-    def check(self, delta: Delta) -> None:
-        """Raises InvalidDelta for a delta that this content cannot take."""
+    def check(self, delta: Delta, limits: Limits = OWN_LIMITS) -> None:
+        """Raises InvalidDelta for a delta that this content cannot take, and DeltaTooLarge for one that would make it
+        larger than the limits allow. An entry of the log is past the limits: it has been accepted."""
         by = delta.by
+        # base_length, written out for the sake of plain ones.
         end = delta.at if by > 0 else delta.at - by if by else delta.base_length
         if end > self._rope.length:
             raise InvalidDelta("the delta runs past the end of the content")
         if self._astral and self._cuts_a_pair(delta):
             raise InvalidDelta("the delta cuts a surrogate pair")
+        if limits is not OWN_LIMITS:
+            self._check_growth(delta, limits)
+
+    def _check_growth(self, delta: Delta, limits: Limits) -> None:
+        """Deleting is always allowed."""
+        growth = delta.length_change
+        if growth > 0 and self._rope.length + growth > limits.document_units:
+            raise DeltaTooLarge(f"a document may have at most {limits.document_units} UTF-16 units")
+        burden = sum(map(self._burden_of, delta.components))
+        if burden and self.burden + burden > limits.document_bytes:
+            raise DeltaTooLarge(f"a document and its formats may take at most {limits.document_bytes} bytes")
+
+    def _burden_of(self, component: Component) -> int:
+        """The bytes that a component adds at worst. It parts a segment at each of its ends, and a format is kept by
+        each segment that it passes."""
+        if isinstance(component, int):
+            return 0
+        rope = self._rope
+        parting = 2 * (SEGMENT_BYTES + rope.widest)
+        if isinstance(component, str):
+            return parting + len(component)
+        attributes = component.attributes
+        held = 0 if attributes is None else len(attributes.key)
+        if isinstance(component, Retain):
+            return parting + held * min(component.length, rope.segment_count + 2)
+        return parting + held + (len(component.text) if isinstance(component, Insert) else len(component.key))
 
     def apply(self, delta: Delta) -> None:
         """Raises InvalidDelta, and then nothing has changed."""

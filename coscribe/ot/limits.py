@@ -25,6 +25,8 @@ class Limits:
     # Arrays and objects inside one another, the object of attributes (or the embed) being the first.
     depth: int = 16
     document_units: int = 10_000_000
+    # An embed is one unit however large, and formats are none: this bounds them. About what the content takes.
+    document_bytes: int = 64 * 2**20
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -40,4 +42,5 @@ OWN_LIMITS: Final = Limits(
     attribute_bytes=_NO_LIMIT,
     depth=128,
     document_units=_NO_LIMIT,
+    document_bytes=_NO_LIMIT,
 )

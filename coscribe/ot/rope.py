@@ -9,33 +9,11 @@ from typing import Final
 
 from coscribe.ot.attributes import Attributes, compose_attributes, same_attributes
 from coscribe.ot.components import Component, Components, Embed, Insert
+from coscribe.ot.segments import Block, Segment
 from coscribe.ot.text import is_low_surrogate
 
 SEGMENT_UNITS: Final = 2_048
 BLOCK_SEGMENTS: Final = 64
-
-
-class Segment:
-    """Text of one format, or one embed (whose `text` is a placeholder of one unit)."""
-
-    __slots__ = ("attributes", "embed", "length", "text")
-
-    def __init__(self, text: str, attributes: Attributes | None, embed: Embed | None = None) -> None:
-        self.text = text
-        self.length = len(text)
-        self.attributes = attributes
-        self.embed = embed
-
-    def joins(self, other: "Segment") -> bool:
-        return self.embed is None and other.embed is None and same_attributes(self.attributes, other.attributes)
-
-
-class Block:
-    __slots__ = ("length", "segments")
-
-    def __init__(self, segments: list[Segment]) -> None:
-        self.segments = segments
-        self.length = sum(segment.length for segment in segments)
 
 
 class Rope:
@@ -50,7 +28,9 @@ class Rope:
         "_segment_units",
         "_start",
         "blocks",
+        "burden",
         "length",
+        "widest",
     )
 
     def __init__(self, components: Components, segment_units: int, block_segments: int) -> None:
@@ -65,7 +45,11 @@ class Rope:
             Block(segments[first : first + block_segments]) for first in range(0, len(segments), block_segments)
         ] or [Block([])]
         self.length = sum(block.length for block in self.blocks)
-        self._rewind()
+        self.burden = 0
+        # The most that the attributes of a segment ever took: what parting one may cost.
+        self.widest = 0
+        self._weigh(segments)
+        self._to(0, 0)
 
     # --- Changes; `position` and what follows it are inside the document ---
 
@@ -106,10 +90,7 @@ class Rope:
         while units:
             first, last, done = self._isolate(position, units)
             segments = self.blocks[self._block].segments
-            for segment in segments[first:last]:
-                segment.attributes = compose_attributes(segment.attributes, attributes, keep_null=False)
-                if segment.embed is not None:
-                    segment.embed = segment.embed.formatted(segment.attributes)
+            self._format_segments(segments[first:last], attributes)
             for index in range(last, max(first, 1) - 1, -1):
                 self._join(segments, index)
             self._settle()
@@ -117,6 +98,10 @@ class Rope:
             units -= done
 
     # --- Reading ---
+
+    @property
+    def segment_count(self) -> int:
+        return sum(len(block.segments) for block in self.blocks)
 
     def unit(self, position: int) -> str:
         """The unit at `position`; of an embed, its placeholder."""
@@ -128,9 +113,6 @@ class Rope:
         return self._here.embed is not None
 
     # --- The cursor ---
-
-    def _rewind(self) -> None:
-        self._to(0, 0)
 
     def _to(self, block: int, start: int) -> None:
         """Stands on the first segment of a block that starts at `start`."""
@@ -201,6 +183,7 @@ class Rope:
             index += 1
         if offset:
             segment = segments[index]
+            self.burden += segment.burden()
             segments.insert(index + 1, Segment(segment.text[offset:], segment.attributes))
             segment.text = segment.text[:offset]
             segment.length = offset
@@ -214,6 +197,7 @@ class Rope:
         units = sum(segment.length for segment in new)
         block.length += units
         self.length += units
+        self._weigh(new)
         self._join(block.segments, first + len(new))
         self._join(block.segments, first)
         self._settle()
@@ -222,12 +206,32 @@ class Rope:
         while units:
             first, last, done = self._isolate(position, units)
             block = self.blocks[self._block]
+            self.burden -= sum(segment.burden() for segment in block.segments[first:last])
             del block.segments[first:last]
             block.length -= done
             self.length -= done
             self._join(block.segments, first)
             self._settle()
             units -= done
+
+    def _format_segments(self, segments: list[Segment], attributes: Attributes) -> None:
+        before: Attributes | None = None
+        after = compose_attributes(None, attributes, keep_null=False)
+        self.burden -= sum(segment.burden() for segment in segments)
+        for segment in segments:
+            # Segments that shared their attributes go on to share them.
+            if segment.attributes is not before:
+                before = segment.attributes
+                after = compose_attributes(before, attributes, keep_null=False)
+            segment.attributes = after
+            if segment.embed is not None:
+                segment.embed = segment.embed.formatted(after)
+        self._weigh(segments)
+
+    def _weigh(self, segments: list[Segment]) -> None:
+        for segment in segments:
+            self.burden += segment.burden()
+            self.widest = max(self.widest, segment.width())
 
     def _join(self, segments: list[Segment], index: int) -> None:
         """Makes one of the segments on both sides of `index`, where they are alike and short enough."""
@@ -237,6 +241,7 @@ class Rope:
         if left.length + right.length <= self._segment_units and left.joins(right):
             left.text += right.text
             left.length += right.length
+            self.burden -= right.burden()
             del segments[index]
 
     def _settle(self) -> None:

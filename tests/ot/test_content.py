@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coscribe.ot import Content, Delta, InvalidDelta, decode
+from coscribe.ot import Content, Delta, DeltaTooLarge, InvalidDelta, Limits, decode
 from coscribe.ot.text import is_low_surrogate
 from tests.ot.cases import Cases, Document, text_of, to_operations, units_of
 
@@ -21,6 +21,7 @@ def content_of(document: Document, segment_units: int = 8, block_segments: int =
 def check_inside(content: Content, segment_units: int) -> None:
     rope = content._rope
     assert sum(block.length for block in rope.blocks) == rope.length
+    assert sum(segment.burden() for block in rope.blocks for segment in block.segments) == rope.burden
     for block in rope.blocks:
         assert block.segments or len(rope.blocks) == 1
         assert sum(segment.length for segment in block.segments) == block.length
@@ -179,3 +180,56 @@ def test_the_last_newline_is_watched(text: str, operations: list[dict[str, Any]]
     assert content.encode() == before
     content.apply(delta)
     assert content.ends_with_newline is kept
+
+
+SMALL = Limits(document_units=20, document_bytes=1_500)
+GROWTH: dict[str, tuple[list[dict[str, Any]], bool]] = {
+    "text up to the limit": ([{"insert": "0123456789"}], True),
+    "text over it": ([{"insert": "01234567890"}], False),
+    "text over it, but as much is deleted": ([{"insert": "01234567890"}, {"delete": 1}], True),
+    "a large embed": ([{"insert": {"image": "x" * 1_500}}], False),
+    "large formats of what is inserted": ([{"insert": "x", "attributes": {"a": "x" * 1_500}}], False),
+    "large formats of what is there": ([{"retain": 5, "attributes": {"a": "x" * 500}}], False),
+    "small formats": ([{"retain": 5, "attributes": {"bold": True}}], True),
+    "a delete": ([{"delete": 1}], True),
+}
+
+
+@pytest.mark.parametrize("what", GROWTH)
+def test_a_document_has_its_limits(what: str) -> None:
+    operations, allowed = GROWTH[what]
+    content = Content(Delta.replace(0, 0, "0123456789"))
+    delta = Delta.from_quill(operations)
+    if allowed:
+        content.check(delta, SMALL)
+    else:
+        with pytest.raises(DeltaTooLarge):
+            content.check(delta, SMALL)
+    content.apply(delta)  # the log knows no limits
+
+
+def test_deleting_is_allowed_in_a_document_over_its_limits() -> None:
+    content = Content(Delta.replace(0, 0, "x" * 2_000))
+    content.check(Delta.replace(0, 1, ""), SMALL)
+    with pytest.raises(DeltaTooLarge):
+        content.check(Delta.replace(0, 1, "y"), SMALL)
+
+
+@given(randoms)
+def test_a_document_takes_no_more_than_was_foreseen(rng: random.Random) -> None:
+    """What `check` allows keeps the content within the limit: the estimate is never too low."""
+    cases = Cases(rng)
+    document = cases.document()
+    content = Content(Delta.from_quill(to_operations(document)))
+    limits = Limits(document_bytes=rng.randint(0, 40_000))
+    for _ in range(10):
+        operations, result = cases.change(document, rest=0.1)
+        delta = Delta.from_quill(operations)
+        before = content.burden
+        try:
+            content.check(delta, limits)
+        except DeltaTooLarge:
+            continue
+        content.apply(delta)
+        document = result
+        assert content.burden <= max(before, limits.document_bytes)
