@@ -7,7 +7,7 @@ import type { Op } from "quill-delta";
 export function cut(delta: Delta, at: number): [Delta, Delta] {
   const ops = new Delta.OpIterator(delta.ops);
   const left = new Delta();
-  for (let base = 0; ops.hasNext() && base < at; ) {
+  for (let base = 0; ops.hasNext() && base < at;) {
     const op = ops.peekType() === "insert" ? ops.next() : ops.next(at - base);
     if (consumes(op)) base += Delta.Op.length(op);
     left.push(op);
@@ -57,7 +57,7 @@ export function shifted(delta: Delta, distance: number): Delta {
 export function firstPart(delta: Delta, maxBytes: number): [Delta, Delta] {
   const ops = new Delta.OpIterator(delta.ops);
   const first = new Delta();
-  for (let room = maxBytes; ops.hasNext(); ) {
+  for (let room = maxBytes; ops.hasNext();) {
     const op = ops.peek();
     const size = bytes(op);
     if (size > room) {

@@ -125,7 +125,14 @@ export type ServerMessage =
 type Kind = "string" | "number" | "object";
 
 const FIELDS: Record<ServerMessage["t"], Record<string, Kind>> = {
-  welcome: { v: "number", incarnation: "string", user: "object", role: "string", limits: "object", heartbeat_s: "number" },
+  welcome: {
+    v: "number",
+    incarnation: "string",
+    user: "object",
+    role: "string",
+    limits: "object",
+    heartbeat_s: "number",
+  },
   snapshot: { s: "string", rev: "number", epoch: "number" },
   entries: { s: "string", rev: "number" },
   nack: { s: "string", cseq: "number", code: "string" },

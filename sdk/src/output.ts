@@ -36,6 +36,8 @@ export class Output {
 
   compose(delta: Delta, source: ChangeSource): void {
     if (delta.ops.length === 0) return;
-    this.change = this.change ? { delta: this.change.delta.compose(delta), source: this.change.source } : { delta, source };
+    this.change = this.change
+      ? { delta: this.change.delta.compose(delta), source: this.change.source }
+      : { delta, source };
   }
 }

@@ -108,13 +108,19 @@ export class Roster {
       return { t: "presence", s: FIRST_SECTION, rev: first.revision, state };
     }
     const cursor = state.cursor ?? null;
-    const known = last && equal({ ...last.state, cursor: shownAt(last.anchor, chain.copies, true) }, { ...state, cursor });
+    const known =
+      last && equal({ ...last.state, cursor: shownAt(last.anchor, chain.copies, true) }, { ...state, cursor });
     if (known) return null;
     const anchor = cursor && anchored(cursor, chain.copies);
     this.put(self, { user, state }, anchor && { ...anchor }, chain);
     if (!anchor) return { t: "presence", s: FIRST_SECTION, rev: first.revision, state };
     const { section, revision, start, end } = anchor;
-    return { t: "presence", s: section, rev: revision, state: { ...state, cursor: { index: start, length: end - start } } };
+    return {
+      t: "presence",
+      s: section,
+      rev: revision,
+      state: { ...state, cursor: { index: start, length: end - start } },
+    };
   }
 
   unsay(self: string): void {
@@ -136,7 +142,12 @@ export class Roster {
 
   others(self: string, copies: readonly Copy[]): Peer[] {
     const others = [...this.peers].filter(([client]) => client !== self);
-    return others.map(([client, { user, state, anchor }]) => ({ client, user, state, cursor: shownAt(anchor, copies, false) }));
+    return others.map(([client, { user, state, anchor }]) => ({
+      client,
+      user,
+      state,
+      cursor: shownAt(anchor, copies, false),
+    }));
   }
 
   private broughtForward(anchor: Anchor, client: string): Anchor {

@@ -22,6 +22,9 @@ interface SessionTurn extends Turn {
   readonly output: Output;
 }
 
+/** A resume that missed nothing may be answered by nothing; the heads that follow a ping end it. */
+const QUIET_RESUME_MS = 2_000;
+
 export class Session {
   client: string;
   welcome: Welcome | null = null;
@@ -37,6 +40,7 @@ export class Session {
   private left = false;
   /** Sections whose snapshots are on their way. */
   private awaited = new Set<string>();
+  private pingAtMs: number | null = null;
   private presence: PresenceState | null = null;
   private shown = new Delta();
 
@@ -67,7 +71,7 @@ export class Session {
 
   /** When `due` will have something to do; null if never, as things stand. */
   get wakeAtMs(): number | null {
-    const times = this.chain.all.map((section) => section.wakeAtMs).filter((time) => time !== null);
+    const times = [this.pingAtMs, ...this.chain.all.map(({ wakeAtMs }) => wakeAtMs)].filter((time) => time !== null);
     return this.live && times.length > 0 ? Math.min(...times) : null;
   }
 
@@ -82,7 +86,10 @@ export class Session {
     const hello: Hello = { t: "hello", v: VERSION, client: this.client };
     if (this.incarnation === null || !this.joined) return hello;
     const stands = ({ copy }: Section): [string, [number, number]] => [copy.id, [copy.revision, copy.epochs.latest]];
-    return { ...hello, resume: { incarnation: this.incarnation, sections: Object.fromEntries(this.chain.all.map(stands)) } };
+    return {
+      ...hello,
+      resume: { incarnation: this.incarnation, sections: Object.fromEntries(this.chain.all.map(stands)) },
+    };
   }
 
   /** The connection is gone. What is in flight stays so: it may have been accepted. */
@@ -112,13 +119,27 @@ export class Session {
 
   due(nowMs: number): Output {
     return this.turn(nowMs, (turn) => {
-      if (this.live) for (const section of this.chain.all) section.due(turn);
+      if (!this.live) return;
+      for (const section of this.chain.all) section.due(turn);
+      if (this.pingAtMs !== null && this.pingAtMs <= nowMs) {
+        this.pingAtMs = nowMs + QUIET_RESUME_MS;
+        turn.send({ t: "ping" });
+      }
     });
   }
 
   /** The server says that the history read here is not its own: edits are kept aside, the document is read anew. */
   fork(nowMs: number): Output {
     return this.turn(nowMs, (turn) => turn.forked());
+  }
+
+  /** We come as another user from now on, to whom the client id does not belong. */
+  newUser(nowMs: number): Output {
+    return this.turn(nowMs, (turn) => {
+      this.needsNewId = true;
+      // What is in flight may have been accepted, and cannot be asked about any more.
+      if (this.chain.all.some(({ copy }) => copy.inFlight)) this.setAside(turn);
+    });
   }
 
   private read(message: ServerMessage, turn: SessionTurn): void {
@@ -166,8 +187,7 @@ export class Session {
     this.awaited = new Set(welcome.sections);
     turn.output.events.push({ kind: "welcome", welcome });
     for (const section of this.chain.all) section.resume(turn);
-    // A resume that missed nothing may be answered by nothing; the heads that follow a ping end it.
-    if (this.joined) turn.send({ t: "ping" });
+    this.pingAtMs = turn.nowMs + QUIET_RESUME_MS;
   }
 
   private readSnapshot(message: Snapshot, turn: SessionTurn): void {
@@ -233,6 +253,7 @@ export class Session {
     if (!this.live || !this.joined) return;
     if (!this.synced && this.chain.all.every(({ heard }) => heard)) {
       this.synced = true;
+      this.pingAtMs = null;
       turn.output.events.push({ kind: "synced" });
       this.roster.unsay(this.client);
       this.say(turn);

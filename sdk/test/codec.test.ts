@@ -26,7 +26,11 @@ for (const [name, delta, wire] of BOTH_WAYS) {
 }
 
 test("codec: what is read comes out in normal form", () => {
-  assert.deepEqual(decodeDelta([1, 2, -1, "a", "b", { delete: 2 }, 9]).ops, [{ retain: 3 }, { insert: "ab" }, { delete: 3 }]);
+  assert.deepEqual(decodeDelta([1, 2, -1, "a", "b", { delete: 2 }, 9]).ops, [
+    { retain: 3 },
+    { insert: "ab" },
+    { delete: 3 },
+  ]);
   assert.deepEqual(encodeDelta(new Delta([{ insert: "a", attributes: {} }])), ["a"]);
 });
 
@@ -56,8 +60,14 @@ for (const wire of REFUSED) {
 }
 
 test("frames: one message, an array, unknown types and fields", () => {
-  assert.deepEqual(decodeFrame('{"t":"pong","new":1}').map(({ t }) => t), ["pong"]);
-  assert.deepEqual(decodeFrame('[{"t":"pong"},{"t":"hologram"},{"t":"constructor"},{"t":"move","within_s":1}]').length, 2);
+  assert.deepEqual(
+    decodeFrame('{"t":"pong","new":1}').map(({ t }) => t),
+    ["pong"],
+  );
+  assert.deepEqual(
+    decodeFrame('[{"t":"pong"},{"t":"hologram"},{"t":"constructor"},{"t":"move","within_s":1}]').length,
+    2,
+  );
   const [entries] = decodeFrame('{"s":"0","rev":3,"epoch":2,"e":[["c1234567",1,[1,"a"]]]}');
   assert.ok(entries?.t === "entries" && entries.epoch === 2 && entries.entries[0]?.cseq === 1);
 });

@@ -11,8 +11,20 @@ const text = (value: string) => new Delta().insert(value);
 
 const CUTS: [string, Delta, number, Delta, Delta][] = [
   ["an insert on the cut goes right", new Delta().retain(3).insert("x"), 3, new Delta(), text("x")],
-  ["an insert before it goes left", new Delta().retain(2).insert("x"), 3, new Delta().retain(2).insert("x"), new Delta()],
-  ["a delete across it is divided", new Delta().retain(1).delete(4), 3, new Delta().retain(1).delete(2), new Delta().delete(2)],
+  [
+    "an insert before it goes left",
+    new Delta().retain(2).insert("x"),
+    3,
+    new Delta().retain(2).insert("x"),
+    new Delta(),
+  ],
+  [
+    "a delete across it is divided",
+    new Delta().retain(1).delete(4),
+    3,
+    new Delta().retain(1).delete(2),
+    new Delta().delete(2),
+  ],
   [
     "a format across it is divided",
     new Delta().retain(5, { bold: true }),
@@ -20,16 +32,35 @@ const CUTS: [string, Delta, number, Delta, Delta][] = [
     new Delta().retain(3, { bold: true }),
     new Delta().retain(2, { bold: true }),
   ],
-  ["what follows keeps its distance", new Delta().retain(5).insert("x"), 3, new Delta(), new Delta().retain(2).insert("x")],
+  [
+    "what follows keeps its distance",
+    new Delta().retain(5).insert("x"),
+    3,
+    new Delta(),
+    new Delta().retain(2).insert("x"),
+  ],
 ];
 
 for (const [name, delta, at, left, right] of CUTS) {
-  test(`cut: ${name}`, () => assert.deepEqual(cut(delta, at).map(({ ops }) => ops), [left.ops, right.ops]));
+  test(`cut: ${name}`, () =>
+    assert.deepEqual(
+      cut(delta, at).map(({ ops }) => ops),
+      [left.ops, right.ops],
+    ));
 }
 
 test("positionBefore undoes transformPosition but for what is gone", () => {
   const delta = new Delta().retain(2).insert("abc").retain(2).delete(3).retain(1);
-  for (const [after, before] of [[0, 0], [2, 2], [3, 2], [5, 2], [6, 3], [7, 4], [8, 8], [20, 20]] as const) {
+  for (const [after, before] of [
+    [0, 0],
+    [2, 2],
+    [3, 2],
+    [5, 2],
+    [6, 3],
+    [7, 4],
+    [8, 8],
+    [20, 20],
+  ] as const) {
     assert.equal(positionBefore(delta, after), before, `position ${after}`);
   }
 });
@@ -41,7 +72,8 @@ test("firstPart: both parts after each other are the whole, and text is divided 
     let delta = new Delta();
     for (let ops = 0; ops < 6; ops += 1) {
       delta.retain(random.integer(1, 20));
-      if (random.chance(0.5)) delta.insert("😀é\n".repeat(random.integer(1, 30)), random.chance(0.3) ? { bold: true } : null);
+      if (random.chance(0.5))
+        delta.insert("😀é\n".repeat(random.integer(1, 30)), random.chance(0.3) ? { bold: true } : null);
       if (random.chance(0.5)) delta.delete(random.integer(1, 20));
       if (random.chance(0.3)) delta.retain(random.integer(1, 5), { italic: true });
     }
@@ -60,7 +92,12 @@ test("firstPart: both parts after each other are the whole, and text is divided 
 });
 
 test("difference leaves the final newline where it is", () => {
-  for (const [from, to] of [["a\n\n", "a\n"], ["\n", "x\n\n"], ["a\nb\n", "\n"], ["x\n", "x\n"]] as const) {
+  for (const [from, to] of [
+    ["a\n\n", "a\n"],
+    ["\n", "x\n\n"],
+    ["a\nb\n", "\n"],
+    ["x\n", "x\n"],
+  ] as const) {
     const delta = difference(text(from), text(to));
     assert.deepEqual(text(from).compose(delta).ops, text(to).ops);
     assert.ok(!cut(delta, from.length - 1)[1].ops.some((op) => op.delete), `${JSON.stringify(from)} lost its end`);

@@ -8,16 +8,17 @@ import Delta from "quill-delta";
 import { Session } from "../src/session.ts";
 import { Tab, ME, SNAPSHOT, WELCOME, catchup, kinds, mine, nack, op, theirs } from "./tab.ts";
 
-const PING = { t: "ping" };
-
 test("resume: what was in flight is sent again under its cseq, the buffer waits for what was missed", () => {
   const tab = new Tab("buffered");
   tab.session.lost();
   tab.type(2, "Z");
   assert.deepEqual(tab.session.hello("x"), {
-    t: "hello", v: 1, client: ME, resume: { incarnation: "i1", sections: { "0": [5, 2] } },
+    t: "hello",
+    v: 1,
+    client: ME,
+    resume: { incarnation: "i1", sections: { "0": [5, 2] } },
   });
-  assert.deepEqual(tab.say(WELCOME).send, [op(5, 1, ["X"]), PING]);
+  assert.deepEqual(tab.say(WELCOME).send, [op(5, 1, ["X"])]);
   assert.ok(!tab.session.synced);
   const output = tab.say({ t: "acked", s: "0", cseq: 1, rev: 7 }, theirs(6, ["q"]), mine(7, 1, ["X"]));
   assert.deepEqual(kinds(output.events), ["synced"]);
@@ -30,8 +31,10 @@ test("resume: edits made offline join a composed change, and are sent behind it"
   tab.session.lost();
   assert.deepEqual(tab.type(3, "Z"), []);
   tab.session.hello("x");
-  assert.deepEqual(tab.say(WELCOME).send, [PING]);
-  assert.deepEqual(tab.say({ t: "head", s: "0", rev: 900, epoch: 3 }, { t: "pong" }).send, [catchup(5, { composed: true })]);
+  assert.deepEqual(tab.say(WELCOME).send, []);
+  assert.deepEqual(tab.say({ t: "head", s: "0", rev: 900, epoch: 3 }, { t: "pong" }).send, [
+    catchup(5, { composed: true }),
+  ]);
   assert.deepEqual(tab.type(4, "!"), []);
   const output = tab.say({ t: "catchup", s: "0", from: 5, rev: 900, epoch: 3, delta: ["q"] });
   assert.deepEqual(output.send, [op(900, 1, [4, "Z!"])]);
@@ -44,6 +47,8 @@ test("resume that missed nothing is over at the pong", () => {
   tab.type(3, "Z");
   tab.session.hello("x");
   tab.say(WELCOME);
+  assert.deepEqual(tab.after(1999).send, []);
+  assert.deepEqual(tab.after(1).send, [{ t: "ping" }]);
   const output = tab.say({ t: "pong" }, { t: "head", s: "0", rev: 5, epoch: 2 });
   assert.deepEqual(kinds(output.events), ["synced"]);
   assert.deepEqual(output.send, [op(5, 1, [3, "Z"])]);
@@ -135,7 +140,11 @@ test("parked: a refused deletion comes back with its formats", () => {
   tab.session.edit(new Delta().delete(3), 0);
   tab.session.edit(new Delta().insert("new"), 0);
   tab.say(nack("forbidden", "rights"));
-  assert.deepEqual(tab.session.contents.ops, [{ insert: "new" }, { insert: "abc", attributes: { bold: true } }, { insert: "\n" }]);
+  assert.deepEqual(tab.session.contents.ops, [
+    { insert: "new" },
+    { insert: "abc", attributes: { bold: true } },
+    { insert: "\n" },
+  ]);
 });
 
 test("fork: edits are kept aside, the old text stands until the new one comes, then the change leads there", () => {
@@ -168,7 +177,20 @@ test("a client id that is not ours alone: a new one resumes, and the edit is sen
   const { client, resume } = tab.session.hello("spare-id");
   assert.equal(client, "spare-id");
   assert.deepEqual(resume?.sections, { "0": [6, 2] });
-  assert.deepEqual(tab.say(WELCOME, { t: "pong" }).send, [PING, op(6, 1, ["XY"])]);
+  assert.deepEqual(tab.say(WELCOME, { t: "pong" }).send, [op(6, 1, ["XY"])]);
+});
+
+test("another user takes another client id; what was in flight is kept aside then", () => {
+  const tab = new Tab();
+  tab.session.lost();
+  tab.type(0, "X");
+  assert.deepEqual(tab.session.newUser(0).events, []);
+  const hello = tab.session.hello("spare-id");
+  assert.deepEqual([hello.client, hello.resume?.sections], ["spare-id", { "0": [5, 2] }]);
+  const busy = new Tab("in flight");
+  busy.session.lost();
+  assert.deepEqual(kinds(busy.session.newUser(0).events), ["parked"]);
+  assert.deepEqual(busy.session.hello("spare-id"), { t: "hello", v: 1, client: "spare-id" });
 });
 
 test("what comes from a connection that was given up is not read", () => {
@@ -181,7 +203,13 @@ test("joining goes along the chain of next: what is missing is fetched, what is 
   const session = new Session(ME);
   const say = (...messages: object[]) => session.receive(JSON.stringify(messages), 0);
   session.hello("x");
-  const part = (s: string, next: string | null, delta: string[], sealed: string | null = null) => ({ ...SNAPSHOT, s, next, delta, sealed });
+  const part = (s: string, next: string | null, delta: string[], sealed: string | null = null) => ({
+    ...SNAPSHOT,
+    s,
+    next,
+    delta,
+    sealed,
+  });
   say({ ...WELCOME, sections: ["0", "7"] });
   assert.deepEqual(say(part("0", "3", ["one\n"])).send, [{ t: "fetch", s: "3" }]);
   assert.deepEqual(say(part("7", null, ["off\n"], "0")).send, []);
@@ -192,7 +220,10 @@ test("joining goes along the chain of next: what is missing is fetched, what is 
   assert.deepEqual(change, { delta: new Delta().insert("one\ntwo\nthree\n"), source: "reset" });
   assert.deepEqual(Object.keys(session.revisions), ["0", "3", "9"]);
   const { output } = session.edit(new Delta().retain(2).delete(4).insert("X"), 0);
-  assert.deepEqual(output.send.map((message) => "s" in message && message.s), ["0", "3"]);
+  assert.deepEqual(
+    output.send.map((message) => "s" in message && message.s),
+    ["0", "3"],
+  );
   assert.equal(say({ ...theirs(6, ["q"]), s: "9" }).change?.delta.ops[0]?.retain, 5);
 });
 

@@ -128,7 +128,7 @@ export class ServerSession {
   }
 
   entries(section: ModelSection, from: number): void {
-    for (let start = from; start < section.revision; ) {
+    for (let start = from; start < section.revision;) {
       const epoch = section.epochAt(start + 1);
       let end = start + 1;
       while (end < section.revision && section.epochAt(end + 1) === epoch) end += 1;
@@ -163,9 +163,17 @@ export class ServerSession {
   private welcome({ client, resume }: ClientMessage & { t: "hello" }): void {
     this.client = client;
     this.write({
-      t: "welcome", v: 1, document: "d", incarnation: this.server.incarnation, user: { id: client, name: client },
-      role: "writer", durability: "memory", sections: [...this.server.sections.keys()].slice(0, 2), heartbeat_s: 20,
-      limits: { frame_bytes: 1_000_000, op_bytes: this.server.opBytes, presence_bytes: 4096, ops_per_s: 50 }, expires: null,
+      t: "welcome",
+      v: 1,
+      document: "d",
+      incarnation: this.server.incarnation,
+      user: { id: client, name: client },
+      role: "writer",
+      durability: "memory",
+      sections: [...this.server.sections.keys()].slice(0, 2),
+      heartbeat_s: 20,
+      limits: { frame_bytes: 1_000_000, op_bytes: this.server.opBytes, presence_bytes: 4096, ops_per_s: 50 },
+      expires: null,
     });
     [...this.server.sections.values()].forEach((section, index) => {
       const mine = section.log.findLastIndex((entry) => entry.client === client);
@@ -184,7 +192,15 @@ export class ServerSession {
   private snapshot(section: ModelSection): void {
     const { id: s, revision: rev, next, contents } = section;
     this.sent.set(s, rev);
-    this.write({ t: "snapshot", s, rev, epoch: section.epochAt(rev), next, sealed: null, delta: encodeDelta(contents) });
+    this.write({
+      t: "snapshot",
+      s,
+      rev,
+      epoch: section.epochAt(rev),
+      next,
+      sealed: null,
+      delta: encodeDelta(contents),
+    });
   }
 
   private op(message: ClientMessage & { t: "op" }): void {

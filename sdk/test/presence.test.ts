@@ -15,7 +15,14 @@ const cursor = (tab: Tab) => tab.session.others[0]?.cursor;
 test("a peer's cursor moves with what others and we type", () => {
   const tab = new Tab();
   tab.say(at(5, 1, 2));
-  assert.deepEqual(tab.session.others, [{ client: YOU, user: USER, state: { cursor: { index: 1, length: 2 }, mood: "ok" }, cursor: { index: 1, length: 2 } }]);
+  assert.deepEqual(tab.session.others, [
+    {
+      client: YOU,
+      user: USER,
+      state: { cursor: { index: 1, length: 2 }, mood: "ok" },
+      cursor: { index: 1, length: 2 },
+    },
+  ]);
   tab.type(0, "XX");
   assert.deepEqual(cursor(tab), { index: 3, length: 2 });
   tab.say(theirs(6, ["q"]));

@@ -7,8 +7,16 @@ import type { Output, SessionEvent } from "../src/output.ts";
 import { Session } from "../src/session.ts";
 
 export const WELCOME = {
-  t: "welcome", v: 1, document: "d", incarnation: "i1", user: { id: "u", name: "U" }, role: "writer",
-  durability: "memory", sections: ["0"], heartbeat_s: 20, expires: null,
+  t: "welcome",
+  v: 1,
+  document: "d",
+  incarnation: "i1",
+  user: { id: "u", name: "U" },
+  role: "writer",
+  durability: "memory",
+  sections: ["0"],
+  heartbeat_s: 20,
+  expires: null,
   limits: { frame_bytes: 1e6, op_bytes: 65_536, presence_bytes: 4096, ops_per_s: 50 },
 };
 export const SNAPSHOT = { t: "snapshot", s: "0", rev: 5, epoch: 2, next: null, sealed: null, delta: ["abc\n"] };
@@ -52,9 +60,22 @@ export class Tab {
   }
 }
 
-export const theirs = (rev: number, delta: unknown[], extra: object = {}) => ({ s: "0", rev, e: [[YOU, 1, delta]], ...extra });
+export const theirs = (rev: number, delta: unknown[], extra: object = {}) => ({
+  s: "0",
+  rev,
+  e: [[YOU, 1, delta]],
+  ...extra,
+});
 export const mine = (rev: number, cseq: number, delta: unknown[]) => ({ s: "0", rev, e: [[ME, cseq, delta]] });
-export const nack = (code: string, retry: string, extra: object = {}) => ({ t: "nack", s: "0", cseq: 1, code, retry, message: "", ...extra });
+export const nack = (code: string, retry: string, extra: object = {}) => ({
+  t: "nack",
+  s: "0",
+  cseq: 1,
+  code,
+  retry,
+  message: "",
+  ...extra,
+});
 export const op = (base: number, cseq: number, delta: unknown[]) => ({ t: "op", s: "0", base, cseq, delta });
 export const catchup = (from: number, extra: object = {}) => ({ t: "catchup", s: "0", from, epoch: 2, ...extra });
 export const kinds = (events: SessionEvent[]) => events.map(({ kind }) => kind);

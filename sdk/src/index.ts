@@ -1,0 +1,11 @@
+export { Client } from "./client.ts";
+export type { ClientOptions } from "./client.ts";
+export { CoscribeDocument } from "./document.ts";
+export type { Credentials, Reason } from "./connector.ts";
+export type { DocumentEvents, Status } from "./document.ts";
+export { ClosedError, ProtocolError } from "./errors.ts";
+export type { Limits, PresenceState, Role, User } from "./messages.ts";
+export type { ChangeSource, Parked } from "./output.ts";
+export type { Peer, Range } from "./roster.ts";
+export { Session } from "./session.ts";
+export { decodeDelta, encodeDelta } from "./codec.ts";
