@@ -23,6 +23,8 @@ _PASSING: Final = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.PostgresIOError,
+    # What asyncpg says of a connection that the server ended while nobody used it, before it has noticed.
+    asyncpg.InternalClientError,
     OSError,  # TimeoutError is one of them
 )
 

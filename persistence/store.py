@@ -61,7 +61,11 @@ class PostgresStore:
     async def _connection(self) -> AsyncIterator[Any]:
         with unavailable():
             async with self._pool.acquire(timeout=self._timeout_s) as connection:
-                yield connection
+                try:
+                    yield connection
+                except asyncpg.InternalClientError:
+                    connection.terminate()
+                    raise
 
     async def create_document(self, document: Document) -> Document:
         async with self._connection() as connection:
