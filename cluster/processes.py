@@ -12,21 +12,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
 import msgspec
 
-PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
 POLL_S: Final = 0.02  # only where the kernel has no pidfd
 
 Signals = Sequence[tuple[signal.Signals, float]]
 """What to send, and how long to wait after each before the next."""
 GENTLY: Final[Signals] = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: the child only calls it
+LAUNCHER: Final = str(Path(__file__).with_name("launch.py"))
 
 
 class ProcessId(msgspec.Struct, frozen=True):
@@ -41,24 +39,41 @@ def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def identify(pid: int) -> ProcessId | None:
-    """The identity of a running process, None if there is none (a zombie is none)."""
+def _stat(pid: int) -> list[str] | None:
+    """What follows the name in /proc/PID/stat, from the state on; None if the process is gone, or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    if fields[0] in "ZX":
-        return None
-    return ProcessId(pid, int(fields[19]), _boot_id())
+    return None if fields[0] in "ZX" else fields
+
+
+def identify(pid: int) -> ProcessId | None:
+    """The identity of a running process, None if there is none (a zombie is none)."""
+    fields = _stat(pid)
+    return ProcessId(pid, int(fields[19]), _boot_id()) if fields else None
 
 
 def is_running(process: ProcessId) -> bool:
     return identify(process.pid) == process
 
 
+def descendants(pid: int) -> list[ProcessId]:
+    """Every running process below this one, parents before their children."""
+    boot = _boot_id()
+    children: dict[int, list[ProcessId]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (fields := _stat(int(entry))):
+            children.setdefault(int(fields[1]), []).append(ProcessId(int(entry), int(fields[19]), boot))
+    found = list(children.get(pid, ()))
+    for process in found:
+        found += children.get(process.pid, ())
+    return found
+
+
 def become_subreaper() -> None:
     """Orphans among our descendants come to us instead of init: Ray's agents outlive the raylet that started them."""
-    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 class Child:
@@ -117,36 +132,23 @@ def spawn(
     when the parent dies. Output goes to the end of `log`; `pipes` gives it stdin and stdout of pipes instead.
 
     Call it from the main thread: the kernel sends the death signal when the *thread* that forked ends."""
-    with _open_log(log) as output:
+    launch = [sys.executable, "-I", "-S", LAUNCHER, str(os.getpid()), str(int(death_signal)), user or "-"]
+    with open_log(log) as output:
         process = subprocess.Popen(
-            argv,
+            [*launch, *argv],
             stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
             stdout=subprocess.PIPE if pipes else output,
             stderr=output,
             env=env,
-            user=user,
             pass_fds=pass_fds,
             start_new_session=True,
-            preexec_fn=_dies_with_parent(os.getpid(), death_signal),
         )
     return Child(name, process, log)
 
 
-def _open_log(log: Path | None) -> IO[bytes]:
-    # Append mode, so that a log can be cut short while its writer goes on.
+def open_log(log: Path | None) -> IO[bytes]:
+    """Append mode, so that a log can be cut short while its writer goes on."""
     return open(log or os.devnull, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))
-
-
-def _dies_with_parent(parent: int, number: signal.Signals) -> Callable[[], None] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-
-    def between_fork_and_exec() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-        if os.getppid() != parent:  # it died before we asked
-            os._exit(1)
-
-    return between_fork_and_exec
 
 
 async def exited(pid: int) -> None:

@@ -15,11 +15,9 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 from cluster.config import Settings, load
 from cluster.data_folder import CannotStart, secret
-from cluster.processes import ProcessId, become_subreaper, end, exited, identify
+from cluster.processes import become_subreaper, descendants, end, exited
 from cluster.ray_events import GO, Gone, HostsStopped, RayEvent, RayStarted, Serving, Trouble, encode
 
 RUNTIME_VARIABLE: Final = "COSCRIBE_RUNTIME"  # the folder for sockets
@@ -183,11 +181,6 @@ async def supervise(settings: Settings, ray: Any, tell: Any) -> None:
     await runtime.stop()
 
 
-def offspring() -> list[ProcessId]:
-    """Everything that descends from us: Ray's servers, agents and workers, orphans included."""
-    return [child for process in psutil.Process().children(recursive=True) if (child := identify(process.pid))]
-
-
 def main() -> None:
     settings = load()
     prepare_environment(os.environ, settings)
@@ -207,8 +200,8 @@ def main() -> None:
     except (CannotStart, OSError, RuntimeError, TimeoutError, ExceptionGroup) as error:
         tell(Trouble(f"Ray: {error}"))
         code = 1
-    left = offspring()
-    asyncio.run(end(left, ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0))))
+    # Ray's servers, agents and workers, orphans included: agents outlive the raylet that started them.
+    asyncio.run(end(descendants(os.getpid()), ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0))))
     sys.stderr.flush()
     os._exit(code)  # Ray's own exit handlers would wait for what has ended
 
