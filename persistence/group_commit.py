@@ -1,7 +1,7 @@
 """Group commit: scripts called while a round trip is in flight gather and leave together with the next one.
 
-There is no timer: an idle connection sends at once. One task writes; it lives only while something is queued. Nothing
-is ever sent twice but a script that the server refused with NOSCRIPT, which wrote nothing.
+There is no timer: an idle line sends at once. One task writes; it lives only while something is queued. Nothing is ever
+sent twice but a script that the server refused with NOSCRIPT, which wrote nothing.
 """
 
 import asyncio
@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from persistence.records import Unavailable
-from persistence.redis_client import Argument, passes
+from persistence.redis_client import Argument, Line, passes
 from persistence.script import LOAD_ATTEMPTS, Script
 
 # What one round trip carries at most: it blocks the server for the time of its scripts, and everybody in it fails
@@ -34,11 +33,11 @@ class _Call:
 
 
 class GroupCommit:
-    """Runs one script for many callers over one connection that does not retry."""
+    """Runs one script for many callers over one line."""
 
-    def __init__(self, client: Redis, script: Script) -> None:
+    def __init__(self, line: Line, script: Script) -> None:
         self.round_trips = 0
-        self._client = client
+        self._line = line
         self._script = script
         self._queue: deque[_Call] = deque()
         self._queued_bytes = 0
@@ -59,10 +58,11 @@ class GroupCommit:
         return await answer
 
     async def aclose(self) -> None:
-        """Send what is queued, then stop. The client stays open."""
+        """Send what is queued, then close the line."""
         self._closed = True
         if self._writer is not None:
             await self._writer
+        await self._line.aclose()
 
     async def _write(self) -> None:
         try:
@@ -100,16 +100,15 @@ class GroupCommit:
             calls = await self._send(calls)
             if not calls:
                 return
-            await self._script.load(self._client)
+            for reply in await self._line.exchange([("SCRIPT LOAD", self._script.text)]):
+                if isinstance(reply, Exception):
+                    raise reply
         _fail(calls, Unavailable("Redis forgets the script again and again"))
 
     async def _send(self, calls: list[_Call]) -> list[_Call]:
         """Send and hand out the replies. Returns the calls that were refused because the script is not loaded."""
         self.round_trips += 1
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for call in calls:
-                pipeline.execute_command("EVALSHA", *call.arguments)
-            replies = await pipeline.execute(raise_on_error=False)
+        replies = await self._line.exchange([("EVALSHA", *call.arguments) for call in calls])
         refused = []
         for call, reply in zip(calls, replies, strict=True):
             if isinstance(reply, NoScriptError):

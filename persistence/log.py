@@ -23,7 +23,7 @@ from persistence.records import (
     Durable,
     LogState,
 )
-from persistence.redis_client import TIMEOUT_S, Argument, append_client, execute, shared_client
+from persistence.redis_client import TIMEOUT_S, Argument, Line, execute, shared_client
 from persistence.script import Script
 
 DIRTY_PAGE: Final = 1000
@@ -33,17 +33,16 @@ FIELD_SEPARATOR: Final = "|"  # no part of a section key contains it
 class RedisLog(RedisLogReader):
     """Implements records.Log and records.LogReader."""
 
-    def __init__(self, append: Redis, shared: Redis) -> None:
-        super().__init__(shared)
-        self._append = append
-        self._commits = GroupCommit(append, Script("commit"))
+    def __init__(self, line: Line, client: Redis) -> None:
+        super().__init__(client)
+        self._commits = GroupCommit(line, Script("commit"))
         self._activate = Script("activate")
         self._release = Script("release")
         self._clear_dirty = Script("clear_dirty")
 
     @classmethod
     def connect(cls, url: str, timeout_s: float = TIMEOUT_S) -> "RedisLog":
-        return cls(append_client(url, timeout_s), shared_client(url, timeout_s))
+        return cls(Line(url, timeout_s), shared_client(url, timeout_s))
 
     @property
     def round_trips(self) -> int:
@@ -99,9 +98,8 @@ class RedisLog(RedisLogReader):
         return bool(await self._release.run(self._client, _section_keys(key), arguments))
 
     async def aclose(self) -> None:
-        """Send what is queued, then close both clients."""
+        """Send what is queued, then close the line and the client."""
         await self._commits.aclose()
-        await self._append.aclose()
         await super().aclose()
 
 

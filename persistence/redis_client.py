@@ -1,11 +1,12 @@
 """Clients of Redis, one kind for each use, and what their errors mean.
 
-An appending client never retries by itself: a retry after a lost reply would write twice. The others may, for what
-they send is the same when it is done twice. The protocol is fixed at RESP2: answers keep one shape, and redis-py turns
-on nothing by itself.
+Whoever appends uses a line, which never retries by itself: a retry after a lost reply would write twice. Clients may
+retry, for what they send is the same when it is done twice. The protocol is fixed at RESP2: answers keep one shape,
+and redis-py turns on nothing by itself.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -30,19 +31,6 @@ RETRIES: Final = 2
 _PASSING: Final = frozenset(
     {"OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY"}
 )
-
-
-def append_client(url: str, timeout_s: float = TIMEOUT_S) -> Redis:
-    """One connection and no retries: for whoever must know which of his writes may have happened."""
-    pool = ConnectionPool.from_url(
-        url,
-        max_connections=1,
-        protocol=PROTOCOL,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-    )
-    return Redis.from_pool(pool)
 
 
 def shared_client(url: str, timeout_s: float = TIMEOUT_S, connections: int = POOL_CONNECTIONS) -> Redis:
@@ -85,13 +73,50 @@ async def execute(client: Redis, command: str, *arguments: Argument) -> Any:
         return await client.execute_command(command.encode(), *arguments)  # type: ignore[no-untyped-call]
 
 
+class Line:
+    """One connection by itself, for one task at a time, which sends nothing twice.
+
+    Each exchange is one write and has one deadline. After any error the connection is given up, so that a late reply is
+    never taken for the next one's, and the next exchange connects again."""
+
+    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
+        self._connection = connection_of(url, timeout_s)
+        self._timeout_s = timeout_s
+
+    async def exchange(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """The replies, some of which may be exceptions. Raises when the outcome of all is unknown (see `passes`)."""
+        connection = self._connection
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                if connection.is_connected and await connection.can_read():
+                    await connection.disconnect(nowait=True)  # it was ended while nobody used it
+                if not connection.is_connected:
+                    await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.send_packed_command(connection.pack_commands(commands))
+                return [await _reply(connection) for _ in commands]
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+
+    async def aclose(self) -> None:
+        await self._connection.disconnect(nowait=True)
+
+
+async def _reply(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
+
+
 def connection_of(url: str, timeout_s: float = TIMEOUT_S) -> AbstractConnection:
-    """One connection by itself, not connected yet, which does not retry: for whoever watches over it."""
+    """One connection, not connected yet, which does not retry. Its owner watches over it, with deadlines of his own:
+    redis-py's cost a task for each write."""
     pool = ConnectionPool.from_url(
         url,
         protocol=PROTOCOL,
         retry=Retry(NoBackoff(), 0),
-        socket_timeout=timeout_s,
+        socket_timeout=None,
         socket_connect_timeout=timeout_s,
     )
     connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]

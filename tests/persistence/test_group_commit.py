@@ -1,17 +1,17 @@
 """Commits of many sections share round trips, and each caller gets its own answer."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from persistence import group_commit, keys
 from persistence.group_commit import GroupCommit
 from persistence.log import RedisLog
 from persistence.records import MAX_BATCH_ENTRIES, Answer, Unavailable
-from persistence.redis_client import execute
+from persistence.redis_client import Argument, Line, execute
 from tests.persistence.logs import activate_all, log_and_client, log_at, sections
 from tests.persistence.samples import KEY, NEW, batch, entries
 
@@ -19,35 +19,21 @@ pytestmark = pytest.mark.services
 
 
 class Forgetful:
-    """A client in the middle of whose first round trip the server forgets its scripts."""
+    """A line on which the server forgets its scripts after the first command."""
 
-    def __init__(self, client: Redis) -> None:
-        self._client = client
-        self._pipeline: Any = None
+    def __init__(self, line: Line) -> None:
+        self._line = line
         self._first = True
 
-    def pipeline(self, transaction: bool) -> Any:
-        self._pipeline = self._client.pipeline(transaction=transaction)
-        return self
+    async def exchange(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        if not self._first:
+            return await self._line.exchange(commands)
+        self._first = False
+        replies = await self._line.exchange([commands[0], ("SCRIPT FLUSH",), *commands[1:]])
+        return [replies[0], *replies[2:]]
 
-    async def __aenter__(self) -> "Forgetful":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._pipeline.aclose()
-
-    def execute_command(self, *command: Any, **options: Any) -> Any:
-        if command[0] == b"SCRIPT LOAD":
-            return self._client.execute_command(*command, **options)  # type: ignore[no-untyped-call]
-        self._pipeline.execute_command(*command)
-        if self._first:
-            self._pipeline.execute_command("SCRIPT FLUSH")
-        return self._pipeline
-
-    async def execute(self, raise_on_error: bool) -> list[Any]:
-        replies: list[Any] = await self._pipeline.execute(raise_on_error)
-        step, self._first = (2, False) if self._first else (1, False)
-        return replies[::step]
+    async def aclose(self) -> None:
+        await self._line.aclose()
 
 
 async def test_commits_that_meet_share_a_round_trip(redis_url: str) -> None:
@@ -107,7 +93,7 @@ async def test_only_what_was_refused_is_sent_again(redis_url: str) -> None:
         one, two = sections(2)
         epochs = await activate_all(log, [one, two])
         await log.commit(one, batch(0, 1, epochs[one]))
-        log._commits = GroupCommit(cast(Redis, Forgetful(log._append)), log._commits._script)
+        log._commits = GroupCommit(cast(Line, Forgetful(log._commits._line)), log._commits._script)
         both = await asyncio.gather(
             log.commit(one, batch(1, 2, epochs[one])), log.commit(two, batch(0, 1, epochs[two]))
         )
