@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from cluster.data_folder import CannotStart, secret
 
 PREFIX: Final = "COSCRIBE_"
-NOT_SETTINGS: Final = {"COSCRIBE_REQUIRE"}  # read by the test run
+NOT_SETTINGS: Final = {"COSCRIBE_REQUIRE", "COSCRIBE_RUNTIME"}  # of the test run; of `up` for its children
 MOST_LOCAL_HOSTS: Final = 8
 SHORTEST_SECRET: Final = 32  # characters; HS256 wants 256 bits
 

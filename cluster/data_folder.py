@@ -103,10 +103,17 @@ def lock(data: Path) -> Iterator[None]:
 
 def log_tail(path: Path, lines: int = 8) -> str:
     """The last lines of a log, for a message to the operator."""
+    return "\n".join(f"  {line}" for line in _last_lines(path)[-lines:])
+
+
+def last_line(path: Path) -> str:
+    return next((line.strip() for line in reversed(_last_lines(path)) if line.strip()), "")
+
+
+def _last_lines(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
-            text = file.read().decode(errors="replace")
+            return file.read().decode(errors="replace").splitlines()
     except OSError:
-        return ""
-    return "\n".join(f"  {line}" for line in text.splitlines()[-lines:])
+        return []

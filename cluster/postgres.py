@@ -119,6 +119,16 @@ def _give(folder: Path, account: Account) -> None:
         )
 
 
+def postgres_url(data: Path, runtime: Path, database: str = DATABASE) -> str:
+    """Where it will listen: known before it starts."""
+    return f"postgresql://{USER}:{secret(data, 'postgres_password')}@/{database}?host={_sockets(runtime)}"
+
+
+def _sockets(runtime: Path) -> Path:
+    socket_path(runtime / "pg", ".s.PGSQL.5432.lock")
+    return private_folder(runtime / "pg")
+
+
 async def start_postgres(
     data: Path, runtime: Path, *, log: Path | None = None, timeout_s: float = READY_TIMEOUT_S
 ) -> Service:
@@ -127,25 +137,23 @@ async def start_postgres(
     log = log or data / "postgres.log"
     binary = await asyncio.to_thread(find_postgres, folder)
     account = await asyncio.to_thread(_account, binary.path)
-    password = secret(data, "postgres_password")
     if not (folder / "PG_VERSION").exists():
+        password = secret(data, "postgres_password")
         await asyncio.to_thread(_initialise, folder, binary, account, password)
-    await _forget_stale_pid(folder)
-    sockets = private_folder(runtime / "pg")
-    socket_path(sockets, ".s.PGSQL.5432")
+    sockets = _sockets(runtime)
+    await _forget_stale_pid(folder, sockets)
     _give(sockets, account)
     settings = SETTINGS | {"unix_socket_directories": str(sockets)}
     options = [part for name, setting in settings.items() for part in ("-c", f"{name}={setting}")]
     command = [*account.prefix, str(binary.path), "-D", str(folder.resolve()), *options]
     child = spawn("Postgres", command, log=log, user=account.user, death_signal=signal.SIGINT)
-    url = f"postgresql://{USER}:{password}@/{{}}?host={sockets}"
     await until_ready(
         child,
-        lambda: _ensure_database(url.format("postgres")),
+        lambda: _ensure_database(postgres_url(data, runtime, "postgres")),
         (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError),
         timeout_s,
     )
-    return Service("postgres", url.format(DATABASE), binary, child, STOP_SIGNALS)
+    return Service("postgres", postgres_url(data, runtime), binary, child, STOP_SIGNALS)
 
 
 def _initialise(folder: Path, binary: Binary, account: Account, password: str) -> None:
@@ -173,7 +181,7 @@ def _initialise(folder: Path, binary: Binary, account: Account, password: str) -
     new.rename(folder)
 
 
-async def _forget_stale_pid(folder: Path) -> None:
+async def _forget_stale_pid(folder: Path, sockets: Path) -> None:
     """Deal with the postmaster.pid of a crash: Postgres refuses to start if the pid in it is somebody else's by now."""
     file = folder / "postmaster.pid"
     try:
@@ -186,6 +194,7 @@ async def _forget_stale_pid(folder: Path) -> None:
         await end([process], STOP_SIGNALS)
     else:
         file.unlink(missing_ok=True)
+        (sockets / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
 
 async def _ensure_database(url: str) -> None:

@@ -70,6 +70,15 @@ def _candidates() -> Iterator[tuple[Path, str]]:
             yield Path(path), "found on PATH, new enough"
 
 
+def valkey_url(data: Path, runtime: Path) -> str:
+    """Where it will listen: known before it starts."""
+    return f"unix://:{secret(data, 'redis_password')}@{_socket(runtime)}"
+
+
+def _socket(runtime: Path) -> Path:
+    return socket_path(runtime, "valkey.sock")
+
+
 async def start_valkey(
     data: Path, runtime: Path, *, log: Path | None = None, fsync: Fsync = "always", timeout_s: float = READY_TIMEOUT_S
 ) -> Service:
@@ -82,11 +91,9 @@ async def start_valkey(
     if claim is None:
         raise CannotStart(f"A server is already running on {folder}. Stop it, or give another --data.")
     with claim:
-        socket = socket_path(runtime, "valkey.sock")
-        password = secret(data, "redis_password")
         config = CONFIG.format(
-            socket=socket,
-            password=password,
+            socket=_socket(runtime),
+            password=secret(data, "redis_password"),
             folder=f'"{folder.resolve()}"',
             appendonly="no" if fsync == "never" else "yes",
             appendfsync="everysec" if fsync == "never" else fsync,
@@ -94,7 +101,7 @@ async def start_valkey(
         write_private(folder / "valkey.conf", config)
         command = [str(binary.path), str(folder / "valkey.conf")]
         child = spawn("Valkey", command, log=log or folder / "valkey.log", pass_fds=(claim.fileno(),))
-    service = Service("valkey", f"unix://:{password}@{socket}", binary, child, STOP_SIGNALS)
+    service = Service("valkey", valkey_url(data, runtime), binary, child, STOP_SIGNALS)
 
     async def probe() -> None:
         client = redis.asyncio.Redis.from_url(service.url, retry=Retry(NoBackoff(), 0))

@@ -1,0 +1,120 @@
+"""Keeps the parts of `coscribe up` running: who ends is started again, with a message and not too often.
+
+A part that fails at its first start is an error for the operator; one that fails later is tried again for ever.
+What is running is written down after each change, so that the next `coscribe up` can end what a killed one left.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from cluster.data_folder import CannotStart, last_line, write_private
+from cluster.processes import GENTLY, Child, ProcessId, Signals, descendants, end, is_running
+
+FIRST_WAIT_S: Final = 0.25
+LONGEST_WAIT_S: Final = 30.0
+STEADY_S: Final = 60.0  # who ran this long starts again at once
+
+Say = Callable[[str], None]
+
+
+class RunState(msgspec.Struct, frozen=True):
+    """data/state.json: whose processes these are. `others` descend from the parts: Ray's servers, agents and hosts."""
+
+    up: ProcessId
+    runtime: str
+    parts: dict[str, ProcessId]
+    hosts: dict[str, int]
+    others: list[ProcessId]
+
+
+@dataclass(slots=True)
+class Part:
+    """`start` returns a child that is ready to serve, or raises CannotStart."""
+
+    name: str
+    start: Callable[[], Awaitable[Child]]
+    stop_signals: Signals = GENTLY
+    child: Child | None = None
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Supervisor:
+    def __init__(self, say: Say, changed: Callable[[], None]) -> None:
+        self._say = say
+        self._changed = changed
+        self.parts: list[Part] = []
+
+    async def keep(self, part: Part) -> None:
+        """Start the part and keep it running until cancelled. Cancelling does not stop it."""
+        self.parts.append(part)
+        wait_s = FIRST_WAIT_S
+        while True:
+            started = time.monotonic()
+            try:
+                part.child = await part.start()
+            except CannotStart as error:
+                if not part.ready.is_set():
+                    raise
+                self._say(f"{part.name} did not start: {error}")
+            else:
+                part.ready.set()
+                self._changed()
+                code = await part.child.wait()
+                self._say(
+                    f"{part.name} ended ({_ending(code)}) and is started again. {_last_words(part.child)}".strip()
+                )
+            if time.monotonic() - started > STEADY_S:
+                wait_s = FIRST_WAIT_S
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+
+    async def stop(self, part: Part) -> None:
+        if part.child and part.child.exit_code is None:
+            await part.child.stop(part.stop_signals)
+
+
+def _ending(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _last_words(child: Child) -> str:
+    line = last_line(child.log) if child.log else ""
+    return f"Its last line: {line}" if line else ""
+
+
+def write_state(path: Path, state: RunState) -> None:
+    write_private(path, msgspec.json.format(msgspec.json.encode(state), indent=2).decode())
+
+
+def read_state(path: Path) -> RunState | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunState)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+async def end_leftovers(path: Path) -> int:
+    """End what a `coscribe up` that was killed left behind; returns how many processes that were. Only who has both
+    the pid and the start that were written down is signalled, and what descends from them."""
+    state = read_state(path)
+    if state is None or is_running(state.up):
+        return 0
+    left = [process for process in [*state.parts.values(), *state.others] if is_running(process)]
+    below = [child for process in left for child in descendants(process.pid)]
+    return len(await end(dict.fromkeys([*left, *below])))
+
+
+def running_parts(path: Path) -> dict[str, int]:
+    """Who runs, by name, as far as it was written down and is still true."""
+    state = read_state(path)
+    if state is None or not is_running(state.up):
+        return {}
+    parts = {name: process.pid for name, process in state.parts.items() if is_running(process)}
+    return {"up": state.up.pid} | parts | state.hosts
