@@ -46,10 +46,11 @@ def test_content_is_what_composing_gives(rng: random.Random, segment_units: int,
     assert decode(content.encode()) == expected
 
 
-def test_a_long_life_of_plain_edits() -> None:
+@pytest.mark.parametrize(("segment_units", "block_segments"), [(16, 3), (4, 8)])
+def test_a_long_life_of_plain_edits(segment_units: int, block_segments: int) -> None:
     rng = random.Random(7)
     cases = Cases(rng)
-    content = Content(Delta(), 16, 3)
+    content = Content(Delta(), segment_units, block_segments)
     text = ""
     for number in range(6_000):
         delta = Delta.from_quill(cases.plain_change(len(text)))
@@ -59,9 +60,26 @@ def test_a_long_life_of_plain_edits() -> None:
         content.apply(delta)
         text = text[: delta.at] + (delta.text() if delta.by > 0 else "") + text[delta.at + max(0, -delta.by) :]
         if number % 500 == 0:
-            check_inside(content, 16)
+            check_inside(content, segment_units)
             assert content.text() == text
     assert content.text() == text
+
+
+def test_formats_that_come_and_go_leave_no_pieces() -> None:
+    content = Content(Delta.replace(0, 0, "x" * 10_000))
+    segments = content._rope.segment_count
+    for at in range(0, 10_000, 100):
+        content.apply(Delta.format(at, 50, {"bold": True}))
+        content.apply(Delta.replace(at, 0, "y", {"bold": True}))
+        content.apply(Delta.replace(at, 0, "z", {"italic": True}))
+    assert 300 <= content._rope.segment_count < 350
+    for at in reversed(range(0, 10_000, 100)):
+        content.apply(Delta.replace(at, 1, ""))
+        content.apply(Delta.format(at, 1, {"bold": None}))
+        content.apply(Delta.replace(at, 1, ""))
+        content.apply(Delta.format(at, 50, {"bold": None}))
+    assert content.delta() == Delta.replace(0, 0, "x" * 10_000)
+    assert content._rope.segment_count <= 2 * segments
 
 
 @given(randoms)
