@@ -4,16 +4,16 @@ Everything from durable revision + 1 is flushed, whoever accepted it. After an o
 durable revision is read first. A hole is never skipped.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from coscribe.names import SectionKey
-from persistence.records import DirtyMark, Durable, Log, LogEntry, LogFork, LogHole, Store
+from persistence.records import DirtyMark, Durable, Log, LogEntry, LogFork, LogHole, LogState, Store
 
-SETTLE_ATTEMPTS: Final = 3
+RELEASE_ATTEMPTS: Final = 3
 
 log_event = structlog.get_logger("flusher")
 
@@ -87,40 +87,57 @@ class Flusher:
 
 
 class Sweeper:
-    """Flushes and releases dirty sections that no live host owns, left by hosts that died."""
+    """Flushes and releases sections that no live host owns, left by hosts that died or left.
+
+    Releasing fences, and a section that is just being taken over is better left alone: so both ways of sweeping act
+    on what they found at rest twice."""
 
     def __init__(self, log: Log, flusher: Flusher, idle_ms: int) -> None:
         self._log = log
         self._flusher = flusher
         self._idle_ms = idle_ms
         self._seen: frozenset[DirtyMark] = frozenset()
+        self._resting: dict[SectionKey, LogState] = {}
 
     async def sweep(self, owned: Callable[[SectionKey], bool]) -> int:
-        """Settle the marks that the sweep before this one saw too: releasing fences, and a section that is just being
-        taken over is better left alone. Returns how many it settled. Raises Unavailable."""
+        """Settle dirty sections whose mark the sweep before this one saw too; returns how many. Raises Unavailable.
+
+        The mark is cleared only after the release, which says that nothing was appended since and fences an owner
+        that everybody believed dead: what it would still append, believing the section marked, nobody would look
+        for."""
         unowned = frozenset(mark for mark in await self._log.dirty() if not owned(mark.key))
         due, self._seen = unowned & self._seen, unowned
         settled = 0
         for mark in sorted(due, key=lambda mark: mark.key):
-            if owned(mark.key):
-                continue
-            try:
-                settled += await self._settle(mark)
-            except (LogHole, LogFork) as error:
-                log_event.error("section cannot be flushed", **_names(mark.key), error=str(error))
+            if not owned(mark.key) and await self._release(mark.key):
+                settled += await self._log.clear_dirty(mark)
         return settled
 
-    async def _settle(self, mark: DirtyMark) -> bool:
-        """Flush, release, clear, in this order. The mark is cleared only after the release, which says that nothing
-        was appended since and fences an owner that everybody believed dead: what it would still append, believing
-        the section marked, nobody would look for."""
-        for _ in range(SETTLE_ATTEMPTS):
-            state = await self._log.state(mark.key)
-            if state is None:  # released before, and expired
-                return await self._log.clear_dirty(mark)
-            await self._flusher.flush_section(mark.key, state.revision)
-            if await self._log.release(mark.key, state, self._idle_ms):
-                return await self._log.clear_dirty(mark)
+    async def reclaim(self, unreleased: Sequence[SectionKey], owned: Callable[[SectionKey], bool]) -> int:
+        """Release those of the sections that are owned by nobody and were in the same state at the last call; returns
+        how many. Nothing marks them: they were only read, or flushed by an owner that left without a release, and
+        would stay in memory for ever. Raises Unavailable."""
+        states = {key: state for key in unreleased if not owned(key) and (state := await self._log.state(key))}
+        due = [key for key, state in states.items() if self._resting.get(key) == state]
+        self._resting = states
+        released = 0
+        for key in due:
+            if not owned(key):
+                released += await self._release(key)
+        return released
+
+    async def _release(self, key: SectionKey) -> bool:
+        """Flush, then release, unless somebody appends all the time. A section without keys was released before."""
+        try:
+            for _ in range(RELEASE_ATTEMPTS):
+                state = await self._log.state(key)
+                if state is None:
+                    return True
+                await self._flusher.flush_section(key, state.revision)
+                if await self._log.release(key, state, self._idle_ms):
+                    return True
+        except (LogHole, LogFork) as error:
+            log_event.error("section cannot be flushed", **_names(key), error=str(error))
         return False
 
 

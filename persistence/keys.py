@@ -7,6 +7,7 @@ from coscribe.names import SectionKey
 CLUSTER_MAP: Final = "cs:map"
 CLUSTER_MAP_NOTICE: Final = "cs:map:notice"
 DIRTY: Final = "cs:dirty"
+EVERY_META: Final = "cs:{*}:*:*:meta"
 
 
 def lease(host: str) -> str:
@@ -25,6 +26,13 @@ def section(key: SectionKey) -> str:
 def meta(key: SectionKey) -> str:
     """Hash of the section's epoch, last batch id and last revision."""
     return section(key) + ":meta"
+
+
+def section_of_meta(name: bytes) -> SectionKey:
+    """The section to which a key belongs that `meta` named."""
+    document_id, _, rest = name.decode().removeprefix("cs:{").partition("}:")
+    incarnation, section_id, _ = rest.split(":")
+    return SectionKey(document_id, incarnation, section_id)
 
 
 def stream(key: SectionKey) -> str:

@@ -23,10 +23,12 @@ from persistence.records import (
     Durable,
     LogState,
 )
-from persistence.redis_client import TIMEOUT_S, Argument, Line, execute, shared_client
+from persistence.redis_client import TIMEOUT_S, Argument, Line, execute, shared_client, unavailable
 from persistence.script import Script
 
-DIRTY_PAGE: Final = 1000
+SCAN_PAGE: Final = 1000
+UNRELEASED_MOST: Final = 10_000
+FOR_EVER: Final = -1  # what PTTL says of a key that does not expire
 FIELD_SEPARATOR: Final = "|"  # no part of a section key contains it
 
 
@@ -77,7 +79,7 @@ class RedisLog(RedisLogReader):
         marks: dict[str, str] = {}  # a scan may name a field twice
         cursor = 0
         while True:
-            cursor, page = await execute(self._client, "HSCAN", keys.DIRTY, cursor, "COUNT", DIRTY_PAGE)
+            cursor, page = await execute(self._client, "HSCAN", keys.DIRTY, cursor, "COUNT", SCAN_PAGE)
             marks.update((field.decode(), token.decode()) for field, token in zip(page[::2], page[1::2], strict=True))
             cursor = int(cursor)
             if cursor == 0:
@@ -87,6 +89,24 @@ class RedisLog(RedisLogReader):
     async def state(self, key: SectionKey) -> LogState | None:
         epoch, revision = await execute(self._client, "HMGET", keys.meta(key), "epoch", "rev")
         return None if epoch is None else LogState(int(epoch), int(revision))
+
+    async def unreleased(self, limit: int = UNRELEASED_MOST) -> Sequence[SectionKey]:
+        """Sections whose keys do not expire, whoever owns them, at most `limit`. Reads the name of every key."""
+        found: set[SectionKey] = set()
+        cursor = 0
+        while True:
+            cursor, page = await execute(self._client, "SCAN", cursor, "MATCH", keys.EVERY_META, "COUNT", SCAN_PAGE)
+            with unavailable():
+                async with self._client.pipeline(transaction=False) as pipeline:
+                    for name in page:
+                        pipeline.pttl(name)
+                    lifetimes = await pipeline.execute()
+            found.update(
+                keys.section_of_meta(name) for name, left_ms in zip(page, lifetimes, strict=True) if left_ms == FOR_EVER
+            )
+            cursor = int(cursor)
+            if cursor == 0 or len(found) >= limit:
+                return sorted(found)[:limit]
 
     async def trim(self, key: SectionKey, through: int) -> None:
         if through <= 0:

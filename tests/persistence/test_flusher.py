@@ -249,3 +249,28 @@ async def test_a_hole_stops_neither_the_sweep_nor_passes_for_done(open_log: Open
         assert await sweeper.sweep(nobody) == 1
         assert await log.dirty() == [DirtyMark(KEY, "1:0")]
         assert await log.state(KEY) == LogState(epoch, 10)
+
+
+async def test_a_clean_section_that_nobody_owns_is_released_too(open_log: OpenLog, open_store: OpenStore) -> None:
+    async with both(open_log, open_store) as (log, store):
+        flusher = Flusher(log, store)
+        epoch = await fill(log, 10)
+        await flusher.flush_section(KEY)
+        only_read = (await log.activate(OTHER, NEW)).epoch
+        sweeper = Sweeper(log, flusher, IDLE_MS)
+        assert await sweeper.reclaim([KEY, OTHER], nobody) == 0  # first seen
+        assert await sweeper.reclaim([KEY, OTHER], lambda key: key == OTHER) == 1
+        assert await log.commit(KEY, batch(10, 11, epoch)) is Answer.FENCED
+        assert await log.commit(OTHER, batch(0, 1, only_read)) is Answer.OK
+
+
+async def test_a_section_that_changed_since_is_not_reclaimed(open_log: OpenLog, open_store: OpenStore) -> None:
+    async with both(open_log, open_store) as (log, store):
+        epoch = await fill(log, 10)
+        sweeper = Sweeper(log, Flusher(log, store), IDLE_MS)
+        for base in range(10, 13):
+            assert await sweeper.reclaim([KEY], nobody) == 0
+            assert await log.commit(KEY, batch(base, base + 1, epoch)) is Answer.OK
+        await sweeper.reclaim([KEY], nobody)
+        await log.activate(KEY, NEW)
+        assert await sweeper.reclaim([KEY], nobody) == 0

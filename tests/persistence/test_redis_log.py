@@ -209,3 +209,15 @@ async def test_the_dirty_index_is_read_in_pages(redis_url: str) -> None:
         marks = await log.dirty()
         assert {mark.key for mark in marks} == set(of)
         assert len(marks) == len(of)
+
+
+async def test_unreleased_sections_are_found(redis_url: str) -> None:
+    async with log_and_client(redis_url) as (log, client):
+        of = sections(2_500)
+        epochs = await activate_all(log, of)
+        await execute(client, "SET", "cs:{document1}:document", "no section")
+        assert set(await log.unreleased()) == set(of)
+        assert len(await log.unreleased(10)) == 10
+        for key in of[:5]:
+            assert await log.release(key, LogState(epochs[key], 0), 3_600_000)
+        assert set(await log.unreleased()) == set(of[5:])
