@@ -2,21 +2,42 @@
 
 import Delta from "quill-delta";
 
-import type { Copy } from "./copy.ts";
+import { Copy } from "./copy.ts";
 import { baseLength, cut } from "./delta.ts";
-import type { Section } from "./section.ts";
+import type { Snapshot } from "./messages.ts";
+import { Section } from "./section.ts";
+import type { Turn } from "./section.ts";
 
 export const FIRST_SECTION = "0";
 
 export class Chain {
   private readonly known = new Map<string, Section>();
+  private awaited = new Set<string>();
 
   get(id: string): Section | undefined {
     return this.known.get(id);
   }
 
-  put(section: Section): void {
-    this.known.set(section.copy.id, section);
+  /** Snapshots of these are on their way unasked. */
+  expect(sections: readonly string[]): void {
+    this.awaited = new Set(sections);
+  }
+
+  /** Takes a snapshot over and asks for what the chain still lacks. Returns whether the section is another now. */
+  take(message: Snapshot, turn: Turn): boolean {
+    const known = this.known.get(message.s);
+    this.awaited.delete(message.s);
+    if (known && !known.readSnapshot(message, turn)) return false;
+    // A sealed section leads into its merge: it is on no chain.
+    if (message.sealed == null) this.known.set(message.s, new Section(new Copy(message), true));
+    const { lacking } = this;
+    if (lacking === null) {
+      this.dropOthers();
+    } else if (!this.awaited.has(lacking)) {
+      this.awaited.add(lacking);
+      turn.send({ t: "fetch", s: lacking });
+    }
+    return true;
   }
 
   clear(): void {
@@ -53,7 +74,7 @@ export class Chain {
     return this.lacking === null;
   }
 
-  dropOthers(): void {
+  private dropOthers(): void {
     const order = new Set(this.order);
     for (const section of this.all) if (!order.has(section)) this.known.delete(section.copy.id);
   }

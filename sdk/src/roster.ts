@@ -8,6 +8,7 @@ import type Delta from "quill-delta";
 
 import { FIRST_SECTION } from "./chain.ts";
 import type { Chain } from "./chain.ts";
+import { isObject } from "./codec.ts";
 import { equal } from "./copy.ts";
 import type { Copy } from "./copy.ts";
 import { positionBefore } from "./delta.ts";
@@ -27,6 +28,8 @@ export interface Peer {
   readonly state: PresenceState;
   /** In positions of the document as it reads here, pending edits included. */
   readonly cursor: Range | null;
+  /** Goes up with everything the peer does here. */
+  readonly acts: number;
 }
 
 interface Anchor {
@@ -41,6 +44,7 @@ interface Known {
   state: PresenceState;
   anchor: Anchor | null;
   waiting: Anchor | null;
+  acts: number;
 }
 
 interface Step {
@@ -70,7 +74,7 @@ export class Roster {
     this.allExpected = false;
     for (const [client, presence] of Object.entries(changed)) {
       if (client === self) continue; // it is known better here
-      if (!presence?.state) this.peers.delete(client);
+      if (!isPresence(presence)) this.peers.delete(client);
       else this.put(client, presence, anchorOf(presence), chain);
     }
   }
@@ -85,7 +89,8 @@ export class Roster {
 
   private put(client: string, said: Omit<PeerPresence, "s" | "rev">, anchor: Anchor | null, chain: Chain): void {
     const { user, state } = said;
-    const known: Known = { user, state: state ?? {}, anchor: this.peers.get(client)?.anchor ?? null, waiting: null };
+    const { anchor: last = null, acts = 0 } = this.peers.get(client) ?? {};
+    const known: Known = { user, state: state ?? {}, anchor: last, waiting: null, acts: acts + 1 };
     const revision = anchor ? chain.get(anchor.section)?.copy.revision : undefined;
     if (anchor && (revision === undefined || anchor.revision > revision)) {
       known.waiting = anchor;
@@ -136,18 +141,16 @@ export class Roster {
     this.steps.set(section, steps);
     for (const [client, known] of this.peers) {
       if (known.anchor?.section === section) move(known.anchor, step, client);
+      if (author === client) known.acts += 1;
     }
     this.promote(section, revision);
   }
 
   others(self: string, copies: readonly Copy[]): Peer[] {
     const others = [...this.peers].filter(([client]) => client !== self);
-    return others.map(([client, { user, state, anchor }]) => ({
-      client,
-      user,
-      state,
-      cursor: shownAt(anchor, copies, false),
-    }));
+    return others.map(([client, { user, state, anchor, acts }]) => {
+      return { client, user, state, cursor: shownAt(anchor, copies, false), acts };
+    });
   }
 
   private broughtForward(anchor: Anchor, client: string): Anchor {
@@ -162,6 +165,10 @@ function anchorOf({ s, rev, state }: PeerPresence): Anchor | null {
   const cursor = state?.cursor;
   if (!cursor || !isPosition(cursor.index) || !isPosition(cursor.length)) return null;
   return { section: s, revision: rev, start: cursor.index, end: cursor.index + cursor.length };
+}
+
+function isPresence(value: PeerPresence | null): value is PeerPresence {
+  return isObject(value) && isObject(value.state) && isObject(value.user) && typeof value.user.name === "string";
 }
 
 function isPosition(value: unknown): boolean {

@@ -7,7 +7,6 @@
 import Delta from "quill-delta";
 
 import { Chain } from "./chain.ts";
-import { Copy } from "./copy.ts";
 import { checked, difference, shifted } from "./delta.ts";
 import { ProtocolError } from "./errors.ts";
 import { decodeFrame, VERSION } from "./messages.ts";
@@ -15,8 +14,7 @@ import type { Hello, PresenceState, ServerMessage, Snapshot, Welcome } from "./m
 import { Output } from "./output.ts";
 import { Roster } from "./roster.ts";
 import type { Peer } from "./roster.ts";
-import { Section } from "./section.ts";
-import type { Turn } from "./section.ts";
+import type { Section, Turn } from "./section.ts";
 
 interface SessionTurn extends Turn {
   readonly output: Output;
@@ -38,8 +36,6 @@ export class Session {
   private needsNewId = false;
   /** This connection is given up; what still comes from it is not read. */
   private left = false;
-  /** Sections whose snapshots are on their way. */
-  private awaited = new Set<string>();
   private pingAtMs: number | null = null;
   private presence: PresenceState | null = null;
   private shown = new Delta();
@@ -177,35 +173,24 @@ export class Session {
 
   private readWelcome(welcome: Welcome, turn: SessionTurn): void {
     if (welcome.v !== VERSION) throw new ProtocolError(`version ${welcome.v} of the protocol is not known here`);
-    if (this.incarnation !== null && this.incarnation !== welcome.incarnation) this.setAside(turn);
+    if (this.incarnation !== null && this.incarnation !== welcome.incarnation) return turn.forked();
     if (!this.joined) this.chain.clear();
     this.incarnation = welcome.incarnation;
     this.welcome = welcome;
     this.live = true;
     this.synced = false;
     this.roster.expectAll();
-    this.awaited = new Set(welcome.sections);
+    this.chain.expect(welcome.sections);
     turn.output.events.push({ kind: "welcome", welcome });
     for (const section of this.chain.all) section.resume(turn);
     this.pingAtMs = turn.nowMs + QUIET_RESUME_MS;
   }
 
   private readSnapshot(message: Snapshot, turn: SessionTurn): void {
-    const known = this.chain.get(message.s);
-    this.awaited.delete(message.s);
-    if (known && !known.readSnapshot(message, turn)) return;
     const before = this.contents;
-    // A sealed section leads into its merge: it is on no chain.
-    if (message.sealed == null) this.chain.put(new Section(new Copy(message), true));
+    if (!this.chain.take(message, turn)) return;
     this.roster.restart(message.s, message.rev);
-    const { lacking } = this.chain;
-    if (lacking === null) {
-      this.chain.dropOthers();
-      turn.output.compose(difference(before, this.contents), "reset");
-    } else if (!this.awaited.has(lacking)) {
-      this.awaited.add(lacking);
-      turn.send({ t: "fetch", s: lacking });
-    }
+    if (this.joined) turn.output.compose(difference(before, this.contents), "reset");
   }
 
   /** Says where we are, unless the others know it already: our own typing moves our cursor there too. */

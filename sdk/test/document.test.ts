@@ -7,7 +7,6 @@ import Delta from "quill-delta";
 
 import { Client, ClosedError } from "../src/index.ts";
 import type { ClientOptions, CoscribeDocument, Reason } from "../src/index.ts";
-import { afterClose, backoffMs, retryAfterMs } from "../src/policy.ts";
 import { ModelServer } from "./model.ts";
 import { FakeSocket } from "./network.ts";
 
@@ -52,27 +51,6 @@ async function connect(): Promise<FakeSocket> {
 
 const text = (doc: CoscribeDocument) => doc.contents.ops.map(({ insert }) => insert).join("");
 const type = (doc: CoscribeDocument, at: number, what: string) => doc.apply(new Delta().retain(at).insert(what));
-
-test("policy: each close code has its step", () => {
-  const steps = {
-    reconnect: [1001, 1005, 1006, 1011, 1012, 1013, 4429, 4508, 3000],
-    stop: [1000, 4400, 4403, 4404, 4410, 4413, 4499],
-  };
-  for (const code of steps.reconnect) assert.equal(afterClose(code), "reconnect", String(code));
-  for (const code of steps.stop) assert.equal(afterClose(code), "stop", String(code));
-  assert.equal(afterClose(4401), "renew");
-  assert.equal(afterClose(4409), "rejoin");
-});
-
-test("policy: full jitter below a cap, and the wait that the server names", () => {
-  assert.deepEqual(
-    [0, 1, 2, 6, 50].map((attempt) => backoffMs(attempt, 1)),
-    [250, 500, 1000, 15_000, 15_000],
-  );
-  assert.equal(backoffMs(3, 0), 0);
-  assert.equal(retryAfterMs('{"retry_after_s":2.5}'), 2500);
-  for (const reason of ["", "no", "5", "null", '{"retry_after_s":"x"}']) assert.equal(retryAfterMs(reason), 0);
-});
 
 test("it joins, tells what it reads, sends what is typed, and says when that is safe", async () => {
   const doc = await open();

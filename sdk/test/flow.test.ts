@@ -167,7 +167,9 @@ test("welcome from another incarnation is a fork too", () => {
   tab.session.lost();
   tab.session.hello("x");
   const output = tab.say({ ...WELCOME, incarnation: "i2" }, { ...SNAPSHOT, delta: ["new\n"] });
-  assert.deepEqual(kinds(output.events), ["parked", "welcome", "synced"]);
+  assert.deepEqual(kinds(output.events), ["parked", "rejoin"]);
+  assert.equal(tab.session.hello("x").resume, undefined);
+  tab.say({ ...WELCOME, incarnation: "i2" }, { ...SNAPSHOT, delta: ["new\n"] });
   assert.equal(tab.text, "new\n");
 });
 

@@ -15,14 +15,8 @@ const cursor = (tab: Tab) => tab.session.others[0]?.cursor;
 test("a peer's cursor moves with what others and we type", () => {
   const tab = new Tab();
   tab.say(at(5, 1, 2));
-  assert.deepEqual(tab.session.others, [
-    {
-      client: YOU,
-      user: USER,
-      state: { cursor: { index: 1, length: 2 }, mood: "ok" },
-      cursor: { index: 1, length: 2 },
-    },
-  ]);
+  const state = { cursor: { index: 1, length: 2 }, mood: "ok" };
+  assert.deepEqual(tab.session.others, [{ client: YOU, user: USER, state, cursor: { index: 1, length: 2 }, acts: 1 }]);
   tab.type(0, "XX");
   assert.deepEqual(cursor(tab), { index: 3, length: 2 });
   tab.say(theirs(6, ["q"]));
@@ -35,6 +29,7 @@ test("its own typing pushes a peer's cursor, our text at the very place does not
   const tab = new Tab();
   tab.say(at(5, 1), theirs(6, [1, "q"]));
   assert.deepEqual(cursor(tab), { index: 2, length: 0 });
+  assert.equal(tab.session.others[0]?.acts, 2, "typing is an act");
   tab.type(2, "X");
   assert.deepEqual(cursor(tab), { index: 2, length: 0 });
 });
@@ -63,6 +58,15 @@ test("a cursor that makes no sense is none, one behind the end stands at the end
   }
   tab.say(at(5, 1e9));
   assert.deepEqual(cursor(tab), { index: 4, length: 0 });
+});
+
+test("a presence that makes no sense is nobody's", () => {
+  const tab = new Tab();
+  const whole = { s: "0", rev: 5, state: {}, user: USER };
+  for (const broken of [5, [], { ...whole, user: null }, { ...whole, user: { id: "y" } }, { ...whole, state: "x" }]) {
+    tab.say({ t: "presence", p: { [YOU]: broken } });
+    assert.deepEqual(tab.session.others, []);
+  }
 });
 
 test("who leaves is gone; a roster says who is here, ourselves left out", () => {
