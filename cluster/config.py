@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     limit_op_bytes: int = Field(256 << 10, ge=256, description="longest operation")
     limit_document_bytes: int = Field(8 << 20, ge=1024, description="largest content of a document")
     limit_presence_bytes: int = Field(4096, ge=64, description="longest presence state")
-    limit_ops_per_s: float = Field(100.0, gt=0, description="operations a second of one client")
+    limit_ops_per_s: float = Field(500.0, gt=0, description="operations a second of one client")
     limit_joins_per_s: float = Field(200.0, gt=0, description="handshakes a second of one router")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
     log_format: Literal["text", "json"] = Field("text", description="how logs are written")

@@ -223,7 +223,7 @@ class DocumentClient:
         """Send what the session has to say and wake it when something is due."""
         while True:
             self._wake.clear()
-            for frame in self.session.outgoing():
+            for frame in self.session.outgoing(time.monotonic()):
                 await socket.send_str(frame.decode())
             wait_s = max(0.0, self.session.next_due() - time.monotonic())
             with contextlib.suppress(TimeoutError):

@@ -154,14 +154,16 @@ class Session:
         self._outgoing: list[bytes] = []
         self._events: list[Event] = []
         self._open = False
-        self._heard_at = self._pinged_at = 0.0
+        self._heard_at = self._sent_at = 0.0
         self._heartbeat_s = 20.0
 
     # --- What the shell reads ---
 
-    def outgoing(self) -> list[bytes]:
+    def outgoing(self, now: float) -> list[bytes]:
         """The frames to send now, in order; each is handed out once."""
         frames, self._outgoing = self._outgoing, []
+        if frames:
+            self._sent_at = now
         return frames
 
     def chain(self) -> list[SectionCopy]:
@@ -185,6 +187,11 @@ class Session:
         """Nothing typed here waits for its acknowledgement."""
         return not any(copy.in_flight or copy.buffer for copy in self._copies.values())
 
+    @property
+    def buffered(self) -> bool:
+        """Something typed here waits behind an operation in flight."""
+        return any(copy.buffer for copy in self._copies.values())
+
     def pending(self) -> list[Delta]:
         """What is not acknowledged, a delta a section that has some."""
         return [copy.pending for copy in self.chain() if copy.in_flight or copy.buffer]
@@ -197,7 +204,7 @@ class Session:
     def connected(self, now: float) -> None:
         """A socket is open: say hello, and where we stand."""
         self._open, self.synced = True, False
-        self._heard_at = self._pinged_at = now
+        self._heard_at = now
         resume = None
         if self.welcome and self.joined:
             stands = {copy.id: (copy.revision, copy.epoch) for copy in self._copies.values()}
@@ -462,8 +469,7 @@ class Session:
             return []
         if now - self._heard_at >= 2 * self._heartbeat_s:
             self._events.append(Silent())
-        elif now - max(self._heard_at, self._pinged_at) >= self._heartbeat_s:
-            self._pinged_at = now
+        elif now - self._sent_at >= self._heartbeat_s:  # who only listens would be taken for dead
             self._send(protocol.Ping())
         for copy in self._copies.values():
             if copy.asked_at is not None and now - copy.asked_at >= RESEND_AFTER_S:
@@ -478,7 +484,7 @@ class Session:
         return min(self._due_times())
 
     def _due_times(self) -> Iterator[float]:
-        yield max(self._heard_at, self._pinged_at) + self._heartbeat_s
+        yield min(self._sent_at + self._heartbeat_s, self._heard_at + 2 * self._heartbeat_s)
         for copy in self._copies.values():
             if copy.asked_at is not None:
                 yield copy.asked_at + RESEND_AFTER_S

@@ -37,7 +37,7 @@ log_event = structlog.get_logger("router")
 class RouterSettings:
     durability: str = "fsync"
     heartbeat_s: float = 20.0
-    limits: WireLimits = field(default_factory=lambda: WireLimits(1024 * 1024, 256 * 1024, 4096, 100))
+    limits: WireLimits = field(default_factory=lambda: WireLimits(1024 * 1024, 256 * 1024, 4096, 500))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,10 @@ def decode(raw: bytes | msgspec.Raw, limits: Limits = DEFAULT_LIMITS) -> Delta:
         at, change = parts
         if type(at) is int and 0 < at <= limits.document_units:
             if type(change) is str:
-                text = read_insert_text(change)
-                check_inserted(len(text), limits)
-                return Delta((at, text), at, len(text))
+                text = change if change.isascii() and change and "\0" not in change else read_insert_text(change)
+                by = len(text)
+                check_inserted(by, limits)
+                return Delta((at, text), at, by)
             if type(change) is int and 0 > change >= -limits.document_units:
                 return Delta((at, change), at, change)
     return Delta(_read_components(parts, limits))

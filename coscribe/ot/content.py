@@ -4,7 +4,7 @@ from typing import Final
 
 from coscribe.ot.attributes import Attributes, same_attributes
 from coscribe.ot.codec import encode
-from coscribe.ot.components import Component, Insert, Retain, units_of
+from coscribe.ot.components import Component, Components, Insert, Retain, units_of
 from coscribe.ot.delta import Delta
 from coscribe.ot.limits import OWN_LIMITS, DeltaTooLarge, InvalidDelta, Limits
 from coscribe.ot.rope import BLOCK_SEGMENTS, SEGMENT_UNITS, Rope
@@ -54,16 +54,17 @@ class Content:
             raise InvalidDelta("the delta runs past the end of the content")
         if self._astral and self._cuts_a_pair(delta):
             raise InvalidDelta("the delta cuts a surrogate pair")
-        if limits is not OWN_LIMITS:
+        if limits is not OWN_LIMITS and by >= 0:
             self._check_growth(delta, limits)
 
     def _check_growth(self, delta: Delta, limits: Limits) -> None:
-        """Deleting is always allowed."""
-        growth = delta.length_change
-        if growth > 0 and self._rope.length + growth > limits.document_units:
+        """Deleting alone is always allowed."""
+        rope = self._rope
+        growth = delta.by or delta.length_change
+        if growth > 0 and rope.length + growth > limits.document_units:
             raise DeltaTooLarge(f"a document may have at most {limits.document_units} UTF-16 units")
-        burden = sum(map(self._burden_of, delta.components))
-        if burden and self.burden + burden > limits.document_bytes:
+        burden = 2 * (SEGMENT_BYTES + rope.widest) + growth if delta.by else sum(map(self._burden_of, delta.components))
+        if burden and rope.length + rope.burden + burden > limits.document_bytes:
             raise DeltaTooLarge(f"a document and its formats may take at most {limits.document_bytes} bytes")
 
     def _burden_of(self, component: Component) -> int:
@@ -85,36 +86,34 @@ class Content:
         """Raises InvalidDelta, and then nothing has changed."""
         self.check(delta)
         by = delta.by
-        if not by:
-            self._apply_components(delta)
-        elif by < 0:
-            self._rope.delete(delta.at, -by)
-        else:
+        if by > 0:
             text = delta.components[-1]
             assert isinstance(text, str), "by > 0 says that the last component is plain text"
             self._insert(delta.at, text, None)
+        elif by < 0:
+            self._rope.delete(delta.at, -by)
+        else:
+            self._apply_components(delta.components)
 
-    def _apply_components(self, delta: Delta) -> None:
+    def _apply_components(self, components: Components) -> None:
         rope = self._rope
         at = 0
-        for component in delta.components:
+        for component in components:
             if isinstance(component, int):
                 if component > 0:
                     at += component
                 else:
                     rope.delete(at, -component)
-            elif isinstance(component, str):
+                continue
+            if isinstance(component, str):
                 self._insert(at, component, None)
-                at += len(component)
             elif isinstance(component, Retain):
                 rope.format(at, component.length, component.attributes)
-                at += component.length
             elif isinstance(component, Insert):
                 self._insert(at, component.text, component.attributes)
-                at += len(component.text)
             else:
                 rope.insert_embed(at, component)
-                at += 1
+            at += units_of(component)
 
     def _insert(self, at: int, text: str, attributes: Attributes | None) -> None:
         if not text.isascii() and not self._astral:

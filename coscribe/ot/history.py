@@ -62,9 +62,9 @@ class History:
     def rebase(self, delta: Delta, base: int) -> Delta:
         """An operation made at revision `base`, as it must read after every entry since. It is ordered later than
         they are, so on a tie it goes left of them."""
-        assert self.start <= base <= self.revision, "the base is outside the window"
         index = base - self.start + self._gone
         end = len(self._deltas)
+        assert self._gone <= index <= end, "the base is outside the window"
         while index < end:
             if delta.by > 0:
                 index, delta = self._pass_insert(delta, index)

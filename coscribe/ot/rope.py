@@ -54,44 +54,48 @@ class Rope:
     # --- Changes; `position` and what follows it are inside the document ---
 
     def insert(self, position: int, text: str, attributes: Attributes | None) -> None:
-        offset = self._seek(position)
         here = self._here
-        units = len(text)
+        offset = position - self._start
+        if not 0 < offset <= here.length:
+            offset = self._seek(position)
+            here = self._here
+        length = here.length + len(text)
         if (
-            here.length + units <= self._segment_units
-            and here.length
-            and here.embed is None
+            length <= self._segment_units
             and (here.attributes is attributes or same_attributes(here.attributes, attributes))
+            and here.embed is None
+            and here.length
         ):
             held = here.text
             here.text = held[:offset] + text + held[offset:]
-            here.length += units
-            self.blocks[self._block].length += units
-            self.length += units
-            return
-        self._insert_segments(position, self._chop(text, attributes))
+            here.length = length
+            self._grow(len(text))
+        else:
+            self._insert_segments(position, self._chop(text, attributes))
 
     def insert_embed(self, position: int, embed: Embed) -> None:
         self._insert_segments(position, [Segment("\ufffc", embed.attributes, embed)])
 
     def delete(self, position: int, units: int) -> None:
-        first = self._seek(position + 1) - 1
         here = self._here
+        first = position - self._start
+        if not 0 <= first < here.length:
+            first = self._seek(position + 1) - 1
+            here = self._here
         if first + units <= here.length and units < here.length:
             held = here.text
             here.text = held[:first] + held[first + units :]
             here.length -= units
-            self.blocks[self._block].length -= units
-            self.length -= units
-            return
-        self._delete_segments(position, units)
+            self._grow(-units)
+        else:
+            self._delete_segments(position, units)
 
     def format(self, position: int, units: int, attributes: Attributes) -> None:
         while units:
             first, last, done = self._isolate(position, units)
             segments = self.blocks[self._block].segments
             self._format_segments(segments[first:last], attributes)
-            for index in range(last, max(first, 1) - 1, -1):
+            for index in range(last, first - 1, -1):
                 self._join(segments, index)
             self._settle()
             position += done
@@ -125,78 +129,82 @@ class Rope:
 
     def _seek(self, position: int) -> int:
         """Stands on the segment that holds `position` or ends there; answers with the offset in it."""
-        offset = position - self._start
-        if 0 < offset <= self._here.length:
-            return offset
-        if position <= self._start and position > 0:
-            self._seek_block(position)
-        elif not position:
+        if not position:
             self._to(0, 0)
             return 0
-        elif position > self._block_start + self.blocks[self._block].length:
+        if not 0 < position - self._block_start <= self.blocks[self._block].length:
             self._seek_block(position)
         segments = self.blocks[self._block].segments
         index = self._index
         start = self._start
-        length = segments[index].length
-        while position > start + length:
-            start += length
+        while position <= start:
+            index -= 1
+            start -= segments[index].length
+        here = segments[index]
+        while position > start + here.length:
+            start += here.length
             index += 1
-            length = segments[index].length
+            here = segments[index]
         self._index = index
         self._start = start
-        self._here = segments[index]
+        self._here = here
         return position - start
 
     def _seek_block(self, position: int) -> None:
+        blocks = self.blocks
         block = self._block
         start = self._block_start
         while position <= start:
             block -= 1
-            start -= self.blocks[block].length
-        while position > start + self.blocks[block].length:
-            start += self.blocks[block].length
+            start -= blocks[block].length
+        while position > start + blocks[block].length:
+            start += blocks[block].length
             block += 1
         self._to(block, start)
 
     # --- Whole segments ---
 
+    def _grow(self, units: int) -> None:
+        self.blocks[self._block].length += units
+        self.length += units
+
     def _isolate(self, position: int, units: int) -> tuple[int, int, int]:
-        """Splits segments so that some of one block hold `position` and what follows, up to `units` or the block's
-        end: (first, one after the last, units held). With no units, only splits. Stands on their block."""
-        if units:
-            self._seek(position + 1)
-        else:
-            self._seek(position)
+        """Parts segments so that some of one block hold `position` and what follows, up to `units` or the block's
+        end: (first, one after the last, units held). With no units, only parts.
+
+        Stands on the segment before them, which may grow but stays, or on the first of the block; _settle must
+        follow."""
+        offset = self._seek(position + 1) - 1 if units else self._seek(position)
         block = self.blocks[self._block]
         units = min(units, self._block_start + block.length - position)
-        first = self._split_at(block.segments, position)
-        last = self._split_at(block.segments, position + units) if units else first
-        return first, last, units
+        first = self._part(block.segments, self._index, offset)
+        if first:
+            self._index = first - 1
+            self._start = position - block.segments[first - 1].length
+        last = first
+        left = units
+        while left and left >= block.segments[last].length:
+            left -= block.segments[last].length
+            last += 1
+        return first, self._part(block.segments, last, left), units
 
-    def _split_at(self, segments: list[Segment], position: int) -> int:
-        """The index of the segment that starts at `position` in this block, made if need be."""
-        index = 0
-        offset = position - self._block_start
-        while offset and offset >= segments[index].length:
-            offset -= segments[index].length
-            index += 1
-        if offset:
-            segment = segments[index]
+    def _part(self, segments: list[Segment], index: int, offset: int) -> int:
+        """The index of the segment that starts at `offset` in that of `index`, made if need be."""
+        if not offset:
+            return index
+        segment = segments[index]
+        if offset < segment.length:
             self.burden += segment.burden()
             segments.insert(index + 1, Segment(segment.text[offset:], segment.attributes))
             segment.text = segment.text[:offset]
             segment.length = offset
-            index += 1
-        return index
+        return index + 1
 
     def _insert_segments(self, position: int, new: list[Segment]) -> None:
         first, _, _ = self._isolate(position, 0)
         block = self.blocks[self._block]
         block.segments[first:first] = new
-        units = sum(segment.length for segment in new)
-        block.length += units
-        self.length += units
+        self._grow(sum(segment.length for segment in new))
         self._weigh(new)
         self._join(block.segments, first + len(new))
         self._join(block.segments, first)
@@ -208,8 +216,7 @@ class Rope:
             block = self.blocks[self._block]
             self.burden -= sum(segment.burden() for segment in block.segments[first:last])
             del block.segments[first:last]
-            block.length -= done
-            self.length -= done
+            self._grow(-done)
             self._join(block.segments, first)
             self._settle()
             units -= done
@@ -247,25 +254,25 @@ class Rope:
     def _settle(self) -> None:
         """After whole segments came or went in the cursor's block: bounds its size, and stands on a segment again."""
         at = self._block
-        block = self.blocks[at]
-        count = len(block.segments)
+        blocks = self.blocks
+        segments = blocks[at].segments
+        count = len(segments)
         most = self._block_segments
         if count > 2 * most:
-            pieces = [block.segments[first : first + most] for first in range(0, count, most)]
-            self.blocks[at : at + 1] = [Block(piece) for piece in pieces]
-        elif not count and len(self.blocks) > 1:
-            del self.blocks[at]
-            if at == len(self.blocks):
-                at -= 1
-                self._block_start -= self.blocks[at].length
-        elif at and count + len(self.blocks[at - 1].segments) <= most // 2:
-            before = self.blocks[at - 1]
-            self._block_start -= before.length
-            before.segments.extend(block.segments)
-            before.length += block.length
-            del self.blocks[at]
-            at -= 1
-        self._to(at, self._block_start)
+            blocks[at : at + 1] = [Block(segments[first : first + most]) for first in range(0, count, most)]
+            self._to(at, self._block_start)
+        elif not count and len(blocks) > 1:
+            del blocks[at]
+            self._to(0, 0)
+        elif at and count + len(blocks[at - 1].segments) <= most // 2:
+            before = blocks[at - 1]
+            start = self._block_start - before.length
+            before.segments.extend(segments)
+            before.length += blocks[at].length
+            del blocks[at]
+            self._to(at - 1, start)
+        else:
+            self._here = segments[self._index] if count else _NOTHING
 
     # --- Segments of what is inserted ---
 
