@@ -113,7 +113,13 @@ class Delta:
         """The units of a document that it looks at: a shorter one cannot take it."""
         if self.by:
             return self.at if self.by > 0 else self.at - self.by
-        return sum(units_of(component) for component in self.components if isinstance(component, (int, Retain)))
+        units = 0
+        for component in self.components:
+            if isinstance(component, int):
+                units += component if component > 0 else -component
+            elif isinstance(component, Retain):
+                units += component.length
+        return units
 
     @property
     def length_change(self) -> int:

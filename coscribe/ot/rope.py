@@ -8,9 +8,8 @@ inside a surrogate pair: callers check the places they edit at.
 from typing import Final
 
 from coscribe.ot.attributes import Attributes, compose_attributes, same_attributes
-from coscribe.ot.components import Component, Components, Embed, Insert
-from coscribe.ot.segments import Block, Segment
-from coscribe.ot.text import is_low_surrogate
+from coscribe.ot.components import Components, Embed
+from coscribe.ot.segments import Block, Segment, chop, segments_of
 
 SEGMENT_UNITS: Final = 2_048
 BLOCK_SEGMENTS: Final = 64
@@ -40,7 +39,7 @@ class Rope:
         self._block_segments = block_segments
         segments: list[Segment] = []
         for component in components:
-            segments.extend(self._segments(component))
+            segments.extend(segments_of(component, segment_units))
         self.blocks = [
             Block(segments[first : first + block_segments]) for first in range(0, len(segments), block_segments)
         ] or [Block([])]
@@ -71,10 +70,10 @@ class Rope:
             here.length = length
             self._grow(len(text))
         else:
-            self._insert_segments(position, self._chop(text, attributes))
+            self._insert_segments(position, chop(text, attributes, self._segment_units))
 
     def insert_embed(self, position: int, embed: Embed) -> None:
-        self._insert_segments(position, [Segment("\ufffc", embed.attributes, embed)])
+        self._insert_segments(position, segments_of(embed, self._segment_units))
 
     def delete(self, position: int, units: int) -> None:
         here = self._here
@@ -91,6 +90,12 @@ class Rope:
             self._delete_segments(position, units)
 
     def format(self, position: int, units: int, attributes: Attributes) -> None:
+        offset = self._seek(position + 1) - 1
+        here = self._here
+        if offset + units <= here.length and same_attributes(
+            compose_attributes(here.attributes, attributes, keep_null=False), here.attributes
+        ):
+            return  # what changes nothing parts no segment
         while units:
             first, last, done = self._isolate(position, units)
             segments = self.blocks[self._block].segments
@@ -224,16 +229,17 @@ class Rope:
     def _format_segments(self, segments: list[Segment], attributes: Attributes) -> None:
         before: Attributes | None = None
         after = compose_attributes(None, attributes, keep_null=False)
-        self.burden -= sum(segment.burden() for segment in segments)
         for segment in segments:
             # Segments that shared their attributes go on to share them.
             if segment.attributes is not before:
                 before = segment.attributes
                 after = compose_attributes(before, attributes, keep_null=False)
+            width = 0 if after is None else len(after.key)
+            self.burden += width - segment.width()
+            self.widest = max(self.widest, width)
             segment.attributes = after
             if segment.embed is not None:
                 segment.embed = segment.embed.formatted(after)
-        self._weigh(segments)
 
     def _weigh(self, segments: list[Segment]) -> None:
         for segment in segments:
@@ -273,31 +279,6 @@ class Rope:
             self._to(at - 1, start)
         else:
             self._here = segments[self._index] if count else _NOTHING
-
-    # --- Segments of what is inserted ---
-
-    def _segments(self, component: Component) -> list[Segment]:
-        if isinstance(component, str):
-            return self._chop(component, None)
-        if isinstance(component, Insert):
-            return self._chop(component.text, component.attributes)
-        assert isinstance(component, Embed), "a document only inserts"
-        return [Segment("\ufffc", component.attributes, component)]
-
-    def _chop(self, text: str, attributes: Attributes | None) -> list[Segment]:
-        """Segments with room to type into."""
-        size = self._segment_units * 3 // 4
-        if len(text) <= size:
-            return [Segment(text, attributes)]
-        segments: list[Segment] = []
-        at = 0
-        while at < len(text):
-            end = at + size
-            if end < len(text) and is_low_surrogate(text[end]):
-                end -= 1
-            segments.append(Segment(text[at:end], attributes))
-            at = end
-        return segments
 
 
 _NOTHING: Final = Segment("", None)

@@ -3,7 +3,8 @@
 from typing import Final
 
 from coscribe.ot.attributes import Attributes, same_attributes
-from coscribe.ot.components import Embed
+from coscribe.ot.components import Component, Embed, Insert
+from coscribe.ot.text import is_low_surrogate
 
 # What a segment itself takes of memory, in round figures.
 SEGMENT_BYTES: Final = 256
@@ -38,3 +39,28 @@ class Block:
     def __init__(self, segments: list[Segment]) -> None:
         self.segments = segments
         self.length = sum(segment.length for segment in segments)
+
+
+def segments_of(component: Component, segment_units: int) -> list[Segment]:
+    if isinstance(component, str):
+        return chop(component, None, segment_units)
+    if isinstance(component, Insert):
+        return chop(component.text, component.attributes, segment_units)
+    assert isinstance(component, Embed), "a document only inserts"
+    return [Segment("\ufffc", component.attributes, component)]
+
+
+def chop(text: str, attributes: Attributes | None, segment_units: int) -> list[Segment]:
+    """Segments with room to type into."""
+    size = segment_units * 3 // 4
+    if len(text) <= size:
+        return [Segment(text, attributes)]
+    segments: list[Segment] = []
+    at = 0
+    while at < len(text):
+        end = at + size
+        if end < len(text) and is_low_surrogate(text[end]):
+            end -= 1
+        segments.append(Segment(text[at:end], attributes))
+        at = end
+    return segments
