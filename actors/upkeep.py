@@ -28,6 +28,7 @@ class UpkeepSettings:
 
     flush_every_s: float = 0.5
     sweep_every_s: float = 5.0
+    reclaim_every_s: float = 120.0
     snapshot_entries: int = 1_000
     snapshot_quiet_ms: int = 5_000
     idle_ms: int = 300_000
@@ -50,6 +51,7 @@ class Upkeep:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._every(self._settings.flush_every_s, self.flush_all))
             tasks.create_task(self._every(self._settings.sweep_every_s, self._sweep))
+            tasks.create_task(self._every(self._settings.reclaim_every_s, self._reclaim))
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[None, None, None]]) -> None:
         while True:
@@ -103,6 +105,10 @@ class Upkeep:
     async def _sweep(self) -> None:
         await self._host.passivate_idle()
         await self._sweeper.sweep(self._looked_after)
+
+    async def _reclaim(self) -> None:
+        """Free the memory of sections that were only read, or whose owner left without a release."""
+        await self._sweeper.reclaim(await self._log.unreleased(), self._looked_after)
 
     def _looked_after(self, key: SectionKey) -> bool:
         """Whether another host, or a section that is active here, will flush this one."""
