@@ -121,6 +121,9 @@ class Log(Protocol):
 
     async def dirty(self) -> Sequence[DirtyMark]: ...
 
+    async def unreleased(self) -> Sequence[SectionKey]:
+        """Some sections whose keys are not set to expire."""
+
     async def read(self, key: SectionKey, after: int, limit: int) -> Sequence[LogEntry]:
         """Entries with a revision above `after`, oldest first, `limit` at most. The first may be above `after` + 1:
         what lies between was trimmed."""
