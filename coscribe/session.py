@@ -154,6 +154,7 @@ class Session:
         self._outgoing: list[bytes] = []
         self._events: list[Event] = []
         self._open = False
+        self._greeted = False  # welcomed on this connection: before that a server takes hello and nothing else
         self._heard_at = self._sent_at = 0.0
         self._heartbeat_s = 20.0
 
@@ -203,7 +204,7 @@ class Session:
 
     def connected(self, now: float) -> None:
         """A socket is open: say hello, and where we stand."""
-        self._open, self.synced = True, False
+        self._open, self._greeted, self.synced = True, False, False
         self._heard_at = now
         resume = None
         if self.welcome and self.joined:
@@ -213,7 +214,7 @@ class Session:
 
     def disconnected(self) -> None:
         """The socket is gone; what was in flight stays so, its outcome is unknown."""
-        self._open = self.synced = False
+        self._open = self._greeted = self.synced = False
         self._outgoing.clear()
         for copy in self._copies.values():
             copy.asked_at = None
@@ -258,7 +259,7 @@ class Session:
     def _welcomed(self, message: Welcome, now: float) -> None:
         if self.welcome and self.welcome.incarnation != message.incarnation:
             raise Forked("the document was deleted and made anew")
-        self.welcome = message
+        self.welcome, self._greeted = message, True
         self._heartbeat_s = message.heartbeat_s
         self._events.append(Told(message))
         for copy in self._copies.values():
@@ -412,7 +413,7 @@ class Session:
 
     def presence(self, section: str, state: Raw) -> None:
         """Say where this client is; `state` is a JSON object or null."""
-        if self._open and self.welcome:
+        if self._greeted:
             self._send(protocol.SetPresence(section, self._copies[section].revision, state))
 
     def renew(self, ticket: str) -> None:
@@ -430,7 +431,7 @@ class Session:
         """Send the operation in flight, for the first time or again: same cseq, present base."""
         flying = copy.in_flight
         assert flying is not None, "nothing to submit"
-        if not self._open or self.welcome is None:
+        if not self._greeted:
             return
         flying.sent_at, flying.retry_at = now, now + RESEND_AFTER_S
         self._send(protocol.Op(copy.id, copy.revision, flying.cseq, Raw(encode(flying.delta))))
@@ -465,11 +466,13 @@ class Session:
 
     def tick(self, now: float) -> list[Event]:
         """Do what is due; call it again at `next_due` at the latest."""
-        if not self._open or self.welcome is None:
+        if not self._open:
             return []
         if now - self._heard_at >= 2 * self._heartbeat_s:
             self._events.append(Silent())
-        elif now - self._sent_at >= self._heartbeat_s:  # who only listens would be taken for dead
+        if not self._greeted:
+            return self._take_events()
+        if now - self._sent_at >= self._heartbeat_s:  # who only listens would be taken for dead
             self._send(protocol.Ping())
         for copy in self._copies.values():
             if copy.asked_at is not None and now - copy.asked_at >= RESEND_AFTER_S:
@@ -484,7 +487,10 @@ class Session:
         return min(self._due_times())
 
     def _due_times(self) -> Iterator[float]:
-        yield min(self._sent_at + self._heartbeat_s, self._heard_at + 2 * self._heartbeat_s)
+        yield self._heard_at + 2 * self._heartbeat_s
+        if not self._greeted:
+            return
+        yield self._sent_at + self._heartbeat_s
         for copy in self._copies.values():
             if copy.asked_at is not None:
                 yield copy.asked_at + RESEND_AFTER_S
