@@ -33,6 +33,9 @@ class Display:
             self._live = None
 
     def ready(self, part: str, words: str) -> None:
+        if part in self._ready:
+            self.say(f"{part} is ready again.")
+            return
         seconds = time.monotonic() - self._began
         self._ready[part] = (seconds, words)
         if self._live:

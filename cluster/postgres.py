@@ -20,7 +20,7 @@ import asyncpg
 
 from cluster.data_folder import CannotStart, private_folder, secret, socket_path, write_private
 from cluster.embedded import READY_TIMEOUT_S, Binary, Service, until_ready, version_line
-from cluster.processes import Signals, end, identify, spawn
+from cluster.processes import Signals, command_line, end, identify, spawn
 
 OLDEST_MAJOR: Final = 15
 USER: Final = "coscribe"
@@ -185,12 +185,10 @@ async def _forget_stale_pid(folder: Path, sockets: Path) -> None:
     """Deal with the postmaster.pid of a crash: Postgres refuses to start if the pid in it is somebody else's by now."""
     file = folder / "postmaster.pid"
     try:
-        pid = int(file.read_text().split("\n", 1)[0])
-        process = identify(pid)
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        process = identify(int(file.read_text().split("\n", 1)[0]))
     except (OSError, ValueError):
-        process, command = None, []
-    if process and os.fsencode(folder.resolve()) in command:  # ours, its parent is gone, and it holds the folder
+        process = None
+    if process and str(folder.resolve()) in command_line(process.pid):  # ours, without a parent: it holds the folder
         await end([process], STOP_SIGNALS)
     else:
         file.unlink(missing_ok=True)

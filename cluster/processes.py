@@ -54,6 +54,14 @@ def identify(pid: int) -> ProcessId | None:
     return ProcessId(pid, int(fields[19]), _boot_id()) if fields else None
 
 
+def command_line(pid: int) -> list[str]:
+    """Empty if the process is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
+    except OSError:
+        return []
+
+
 def is_running(process: ProcessId) -> bool:
     return identify(process.pid) == process
 

@@ -25,6 +25,7 @@ class RayChild:
         self._ready = asyncio.Event()
         self._troubles: list[str] = []
         self._begun: Child | None = None
+        self._reading: asyncio.Task[None] | None = None
 
     def begin(self, environment: Mapping[str, str]) -> Child:
         """Start the process; it starts Ray, and waits with the hosts until `start`."""
@@ -44,15 +45,22 @@ class RayChild:
             child.process.stdin.flush()
         except OSError:
             pass  # it has ended, which is seen below
-        reading = asyncio.get_running_loop().create_task(self._read(child))
-        ready = asyncio.get_running_loop().create_task(self._ready.wait())
-        await asyncio.wait({reading, ready}, return_when=asyncio.FIRST_COMPLETED)
-        if not self._ready.is_set():
+        self._reading = asyncio.create_task(self._read(child))
+        ready = asyncio.create_task(self._ready.wait())
+        try:
+            await asyncio.wait({self._reading, ready}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
             ready.cancel()
+        if not self._ready.is_set():
             code = await child.wait()
             why = "; ".join(self._troubles) or f"it ended with exit code {code}"
             raise CannotStart(f"Ray did not start: {why}. The end of {self._log}:\n{log_tail(self._log)}")
         return child
+
+    async def ended(self) -> None:
+        """Once the process has ended: hear the last of what it said."""
+        if self._reading:
+            await self._reading
 
     async def _read(self, child: Child) -> None:
         reader = asyncio.StreamReader()

@@ -67,9 +67,7 @@ class Supervisor:
                 part.ready.set()
                 self._changed()
                 code = await part.child.wait()
-                self._say(
-                    f"{part.name} ended ({_ending(code)}) and is started again. {_last_words(part.child)}".strip()
-                )
+                self._say(f"{part.name} {_ending(code, part.child)}. It is started again.")
             if time.monotonic() - started > STEADY_S:
                 wait_s = FIRST_WAIT_S
             await asyncio.sleep(wait_s)
@@ -80,13 +78,11 @@ class Supervisor:
             await part.child.stop(part.stop_signals)
 
 
-def _ending(code: int) -> str:
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def _last_words(child: Child) -> str:
+def _ending(code: int, child: Child) -> str:
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
     line = last_line(child.log) if child.log else ""
-    return f"Its last line: {line}" if line else ""
+    return f"ended with exit code {code}" + (f", its last line: {line}" if line else "")
 
 
 def write_state(path: Path, state: RunState) -> None:

@@ -176,6 +176,7 @@ class Up:
             hosts.cancel()
             say("Stopping: Ray.")
             await stopping
+            await self._ray.ended()
         await end(self._strangers(), ORPHAN_SIGNALS)
         for part in reversed(self._services.parts):
             if part.child and part.child.exit_code is None:
