@@ -63,23 +63,26 @@ class Content:
         growth = delta.by or delta.length_change
         if growth > 0 and rope.length + growth > limits.document_units:
             raise DeltaTooLarge(f"a document may have at most {limits.document_units} UTF-16 units")
-        burden = 2 * (SEGMENT_BYTES + rope.widest) + growth if delta.by else sum(map(self._burden_of, delta.components))
+        if delta.by:
+            burden = 2 * (SEGMENT_BYTES + rope.widest) + growth
+        else:
+            segments = rope.segment_count + 2
+            burden = sum(self._burden_of(component, segments) for component in delta.components)
         if burden and rope.length + rope.burden + burden > limits.document_bytes:
             raise DeltaTooLarge(f"a document and its formats may take at most {limits.document_bytes} bytes")
 
-    def _burden_of(self, component: Component) -> int:
+    def _burden_of(self, component: Component, segments: int) -> int:
         """The bytes that a component adds at worst. It parts a segment at each of its ends, and a format is kept by
-        each segment that it passes."""
+        each segment that it passes, of `segments` at most."""
         if isinstance(component, int):
             return 0
-        rope = self._rope
-        parting = 2 * (SEGMENT_BYTES + rope.widest)
+        parting = 2 * (SEGMENT_BYTES + self._rope.widest)
         if isinstance(component, str):
             return parting + len(component)
         attributes = component.attributes
         held = 0 if attributes is None else len(attributes.key)
         if isinstance(component, Retain):
-            return parting + held * min(component.length, rope.segment_count + 2)
+            return parting + held * min(component.length, segments)
         return parting + held + (len(component.text) if isinstance(component, Insert) else len(component.key))
 
     def apply(self, delta: Delta) -> None:

@@ -117,10 +117,6 @@ class Rope:
         offset = self._seek(position + 1)
         return self._here.text[offset - 1]
 
-    def is_embed(self, position: int) -> bool:
-        self._seek(position + 1)
-        return self._here.embed is not None
-
     # --- The cursor ---
 
     def _to(self, block: int, start: int) -> None:
