@@ -123,7 +123,14 @@ class RunningHost:
         self.address = ""
         self._map_store, self._bus = map_store, bus
         self._watcher = MapWatcher(self._map_store, self._map_changed)
-        limits = HostLimits(Limits(op_bytes=settings.op_bytes, document_units=settings.document_bytes))
+        limits = HostLimits(
+            Limits(
+                op_bytes=settings.op_bytes,
+                text_units=settings.op_bytes,
+                document_units=settings.document_bytes,
+                document_bytes=settings.document_bytes,
+            )
+        )
         self.host = ShardHost(settings.name, log, store, self._ring, self._watcher.refresh, clock, limits)
         self._upkeep = Upkeep(self.host, log, store, self._ring, settings.upkeep)
         self._links: dict[web.WebSocketResponse, None] = {}

@@ -12,6 +12,7 @@ import contextlib
 import random
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
@@ -27,6 +28,7 @@ from coscribe.session import Event, Forked, Session
 BACKOFF_BASE_S: Final = 0.25
 BACKOFF_CAP_S: Final = 15.0
 CONNECT_TIMEOUT_S: Final = 10.0
+PARKED_MOST: Final = 1_000
 _ABNORMAL: Final = 1006
 FRAME_BYTES: Final = 64 * 1024 * 1024  # a snapshot of the largest document is one frame
 
@@ -42,6 +44,14 @@ class Closed(Exception):
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"closed with {code}: {reason}" if reason else f"closed with {code}")
         self.code, self.reason = code, reason
+
+
+class OperationRefused(Exception):
+    """The server refused an edit for good and it was undone here; `parked` has the code, the words and the delta."""
+
+    def __init__(self, parked: core.Parked) -> None:
+        super().__init__(f"{parked.code.value}: {parked.message}")
+        self.parked = parked
 
 
 class _Reason(msgspec.Struct):
@@ -93,6 +103,7 @@ class DocumentClient:
         self._changed: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
         self._attempt = 0
+        self._parked: deque[core.Parked] = deque(maxlen=PARKED_MOST)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run(), name=f"document {self.document}")
@@ -136,8 +147,10 @@ class DocumentClient:
         await self.wait_for(lambda: self.session.joined, timeout)
 
     async def settled(self, timeout: float = 60) -> None:
-        """Wait until everything typed here is durable."""
+        """Wait until everything typed here is durable. Raises OperationRefused, once for each edit that was refused."""
         await self.wait_for(lambda: self.session.settled, timeout)
+        if self._parked:
+            raise OperationRefused(self._parked.popleft())
 
     async def wait_for(self, reached: Callable[[], bool], timeout: float = 60) -> None:
         """Wait until a condition holds, which is looked at after every event."""
@@ -235,6 +248,8 @@ class DocumentClient:
         for event in events:
             if isinstance(event, core.Synced):
                 self._attempt = 0
+            elif isinstance(event, core.Parked):
+                self._parked.append(event)
             elif isinstance(event, core.Silent) or (isinstance(event, core.Told) and isinstance(event.message, Move)):
                 self.drop()
             if self._on_event:

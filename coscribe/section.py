@@ -210,14 +210,15 @@ class Section:
 
     def _prepare(self, op: Submission, delta: Delta, now_ms: int) -> Outcome:
         rebased = self._history.rebase(delta, op.base)
-        if self._content.length + rebased.length_change > self._limits.document_units:
-            return Refused(NackCode.TOO_LARGE, f"the document would pass {self._limits.document_units} units")
-        if self.next is None and (problem := self._unends(rebased)):
-            return Refused(NackCode.INVALID, problem)
         try:
-            self._content.apply(rebased)
+            self._content.check(rebased, self._limits)
+        except DeltaTooLarge as error:
+            return Refused(NackCode.TOO_LARGE, str(error))
         except InvalidDelta as error:
             return Refused(NackCode.INVALID, str(error))
+        if self.next is None and (problem := self._unends(rebased)):
+            return Refused(NackCode.INVALID, problem)
+        self._content.apply(rebased)
         self._last_time_ms = max(now_ms, self._last_time_ms)
         wire = op_entry(op.client, op.cseq, encode(rebased))
         entry = LogEntry(self.revision + 1, self.epoch, self._last_time_ms, op.user, wire)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.services import Postgres, Valkey, running, short_folder
+from tests.support.system import System, running_system
 
 ASYNC_TEST_TIMEOUT_S = 60
 
@@ -74,3 +75,10 @@ def own_postgres() -> Iterator[Postgres]:
     """A server of the test's own, to kill and to start again."""
     with short_folder() as folder, running(Postgres(folder)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def system() -> Iterator[System]:
+    """The whole product, started once: whoever stops or kills a part leaves it running again."""
+    with running_system() as started:
+        yield started
