@@ -227,7 +227,7 @@ class SectionActor:
         message = self.section.snapshot_message(found)
         asks, self._snapshot_asks = self._snapshot_asks, []
         for request, _, reply in asks:
-            reply(link.SnapshotIs(request, found.revision, found.epoch, message))
+            reply(link.SnapshotIs(request, found.revision, found.epoch, self.section.committed_revision, message))
 
     def fetch_composed(self, request: int, after: int, reply: Reply) -> None:
         found = self.section.composed_after(after)

@@ -101,11 +101,13 @@ class Moved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
 
 
 class SnapshotIs(msgspec.Struct, array_like=True, tag="snapshot", frozen=True):
-    """`message` is the finished wire message, the same bytes for everyone."""
+    """`message` is the finished wire message, the same bytes for everyone; `head` is the newest revision, which a
+    cached snapshot may be some entries behind."""
 
     request: int
     revision: int
     epoch: int
+    head: int
     message: bytes
 
 

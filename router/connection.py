@@ -257,6 +257,7 @@ class Connection:
                 continue
             self.outbox.push(found.message)
             place.room.position(found.revision, found.epoch)
+            place.room.head_is(found.head)
             await self._follow(place, found.revision)
             return
 

@@ -49,3 +49,20 @@ async def test_edits_on_two_routers_meet(redis_url: str, postgres_url: str, tmp_
         await ann.wait_for(lambda: ann.content == bob.content)
         assert all(ann.text.count(f"a{number} ") == 1 for number in range(50))
         assert all(ann.text.count(f"b{number} ") == 1 for number in range(50))
+
+
+async def test_a_joiner_reads_what_came_after_the_snapshot_it_was_given(
+    redis_url: str, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.router.POLL_HEADS_S", 3600.0)  # nothing else may tell the router of its head
+    async with (
+        cluster(redis_url, postgres_url, tmp_path, routers=2) as system,
+        system.client("notes") as ann,
+    ):
+        await ann.joined()  # the owner keeps the snapshot of revision 0
+        for word in ("one ", "two ", "three "):
+            ann.edit(Delta.replace(0, 0, word))
+            await ann.settled()
+        async with system.client("notes", "bob", router=1) as bob:
+            await bob.joined()
+            await bob.wait_for(lambda: bob.text == "three two one \n")
