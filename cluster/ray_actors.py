@@ -9,6 +9,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
@@ -19,8 +20,24 @@ from cluster.logs import configure, write_output_to
 
 FIRST_RETRY_S: Final = 0.1
 LONGEST_RETRY_S: Final = 5.0
+RUNTIME_VARIABLE: Final = "COSCRIBE_RUNTIME"  # the folder for sockets
+STOP: Final = b"stop\n"
 
 log = structlog.get_logger()
+
+
+def control_socket(name: str, pid: int) -> Path | None:
+    """None on another machine than that of `coscribe up`."""
+    runtime = os.environ.get(RUNTIME_VARIABLE)
+    return Path(runtime) / f"{name}.{pid}" if runtime and Path(runtime).is_dir() else None
+
+
+async def stop_directly(name: str, pid: int) -> None:
+    """Returns when the actor has stopped, or is gone. Raises OSError if it cannot be told."""
+    reader, writer = await asyncio.open_unix_connection(control_socket(name, pid))
+    writer.write(STOP)
+    await reader.read()
+    writer.close()
 
 
 class Running(Protocol):
@@ -40,6 +57,7 @@ class Actor:
         self._error = ""
         self._running: Running | None = None
         self._serving = asyncio.get_running_loop().create_task(self._serve())
+        self._listening = asyncio.get_running_loop().create_task(self._listen())
 
     async def _serve(self) -> None:
         retry_s = FIRST_RETRY_S
@@ -52,6 +70,18 @@ class Actor:
                 await asyncio.sleep(retry_s)
                 retry_s = min(retry_s * 2, LONGEST_RETRY_S)
 
+    async def _listen(self) -> None:
+        """A second way to say `stop`, for when Ray has lost its raylet and carries no calls any more."""
+        path = control_socket(self._name, os.getpid())
+        if path is not None:
+            async with await asyncio.start_unix_server(self._told, path) as server:
+                await server.serve_forever()
+
+    async def _told(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.readline() == STOP:
+            await self.stop()
+        writer.close()
+
     def _start(self, settings: Settings) -> Awaitable[Running]:
         raise NotImplementedError
 
@@ -61,6 +91,7 @@ class Actor:
 
     async def stop(self) -> None:
         """Hand off, flush and close."""
+        self._listening.cancel()
         self._serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._serving

@@ -11,6 +11,12 @@ class RayStarted(msgspec.Struct, tag="ray", frozen=True):
     version: str
 
 
+class Waiting(msgspec.Struct, tag="waiting", frozen=True):
+    """The process of a host or the controller is there. It may wait for services, or for the lease of one before it."""
+
+    name: str
+
+
 class Serving(msgspec.Struct, tag="serving", frozen=True):
     """A host or the controller works. Said again, with another pid, after a restart."""
 
@@ -25,6 +31,12 @@ class Gone(msgspec.Struct, tag="gone", frozen=True):
     pid: int
 
 
+class Degraded(msgspec.Struct, tag="degraded", frozen=True):
+    """Ray lost a server of its own. Hosts go on, but would not be restarted."""
+
+    reason: str
+
+
 class Trouble(msgspec.Struct, tag="trouble", frozen=True):
     message: str
 
@@ -33,7 +45,7 @@ class HostsStopped(msgspec.Struct, tag="hosts_stopped", frozen=True):
     pass
 
 
-RayEvent = RayStarted | Serving | Gone | Trouble | HostsStopped
+RayEvent = RayStarted | Waiting | Serving | Gone | Degraded | Trouble | HostsStopped
 
 encode: Final = msgspec.json.Encoder().encode
 decode: Final = msgspec.json.Decoder(RayEvent).decode

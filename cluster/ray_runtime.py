@@ -17,13 +17,14 @@ from typing import Any, Final
 
 from cluster.config import Settings, load
 from cluster.data_folder import CannotStart, secret
-from cluster.processes import become_subreaper, descendants, end, exited
-from cluster.ray_events import GO, Gone, HostsStopped, RayEvent, RayStarted, Serving, Trouble, encode
+from cluster.processes import become_subreaper, command_line, descendants, end, exited
+from cluster.ray_actors import RUNTIME_VARIABLE, ControllerActor, HostActor, stop_directly
+from cluster.ray_events import GO, Degraded, Gone, HostsStopped, RayEvent, RayStarted, Serving, Trouble, Waiting, encode
 
-RUNTIME_VARIABLE: Final = "COSCRIBE_RUNTIME"  # the folder for sockets
 NAMESPACE: Final = "coscribe"
 CONTROLLER: Final = "controller"
 OBJECT_STORE_BYTES: Final = 80 << 20  # the least that Ray takes; nothing large goes through it
+RAY_SERVERS: Final = ("raylet", "gcs_server")
 ANSWER_TIMEOUT_S: Final = 5.0
 RESTART_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 25.0
@@ -58,10 +59,9 @@ class Runtime:
         self._tell = tell
         self._names = [CONTROLLER, *(f"host-{slot}" for slot in range(settings.hosts))]
         self._actors: dict[str, Any] = {}
+        self._pids: dict[str, int] = {}
 
     def create(self) -> None:
-        from cluster.ray_actors import ControllerActor, HostActor
-
         for name in self._names:
             actor = ControllerActor if name == CONTROLLER else HostActor
             options = {
@@ -80,15 +80,24 @@ class Runtime:
         async with asyncio.TaskGroup() as tasks:
             for name in self._names:
                 tasks.create_task(self._watch(name))
+            if self._settings.ray_address is None:
+                for server in descendants(os.getpid()):
+                    if (program := Path(command_line(server.pid)[0]).name) in RAY_SERVERS:
+                        tasks.create_task(self._watch_server(program, server.pid))
 
     async def _watch(self, name: str) -> None:
         while True:
             async with asyncio.timeout(RESTART_TIMEOUT_S):
-                pid = await self._pid(name)
+                pid = self._pids[name] = await self._pid(name)
+            self._tell(Waiting(name))
             await self._until_serving(name)
             self._tell(Serving(name, pid))
             await self._until_gone(name, pid)
             self._tell(Gone(name, pid))
+
+    async def _watch_server(self, program: str, pid: int) -> None:
+        await exited(pid)
+        self._tell(Degraded(f"Ray's {program} ended."))
 
     async def _pid(self, name: str) -> int:
         while True:
@@ -135,9 +144,12 @@ class Runtime:
     async def _stop(self, name: str) -> None:
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                await self._actors[name].stop.remote()
-        except (self._ray.exceptions.RayError, TimeoutError) as error:
-            self._tell(Trouble(f"{name} did not stop by itself: {type(error).__name__}"))
+                try:
+                    await self._actors[name].stop.remote()
+                except self._ray.exceptions.RayError:
+                    await stop_directly(name, self._pids[name])
+        except (OSError, KeyError) as error:  # TimeoutError is an OSError
+            self._tell(Trouble(f"{name} did not stop by itself: {type(error).__name__} {error}".strip()))
 
 
 def start_ray(settings: Settings) -> Any:

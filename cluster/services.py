@@ -109,7 +109,7 @@ class Services:
         return self._ready("Postgres", service)
 
     def _ready(self, part: str, service: Service) -> Child:
-        self._shown(part, f"{service.binary.version}, {service.binary.why}")
+        self._shown(part, f"{service.binary.version} ({service.binary.why})")
         return service.child
 
 

@@ -81,7 +81,7 @@ class Supervisor:
 def _ending(code: int, child: Child) -> str:
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
-    line = last_line(child.log) if child.log else ""
+    line = last_line(child.log) if child.log and code else ""
     return f"ended with exit code {code}" + (f", its last line: {line}" if line else "")
 
 

