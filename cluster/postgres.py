@@ -56,7 +56,7 @@ def find_postgres(folder: Path) -> Binary:
     """The `postgres` program for this data folder, or CannotStart that says what is missing."""
     marker = folder / "PG_VERSION"
     wanted = int(marker.read_text()) if marker.exists() else None
-    found = []
+    found: list[str] = []
     for program, where in _candidates():
         said = re.search(r"\(PostgreSQL\) (\d+)(\S*)", version_line(program))
         if said is None:
@@ -125,8 +125,7 @@ def postgres_url(data: Path, runtime: Path, database: str = DATABASE) -> str:
 
 
 def _sockets(runtime: Path) -> Path:
-    socket_path(runtime / "pg", ".s.PGSQL.5432.lock")
-    return private_folder(runtime / "pg")
+    return socket_path(runtime / "pg", ".s.PGSQL.5432.lock").parent
 
 
 async def start_postgres(
@@ -141,6 +140,7 @@ async def start_postgres(
         password = secret(data, "postgres_password")
         await asyncio.to_thread(_initialise, folder, binary, account, password)
     sockets = _sockets(runtime)
+    sockets.mkdir(mode=0o700, exist_ok=True)
     await _forget_stale_pid(folder, sockets)
     _give(sockets, account)
     settings = SETTINGS | {"unix_socket_directories": str(sockets)}
@@ -162,7 +162,7 @@ def _initialise(folder: Path, binary: Binary, account: Account, password: str) -
     shutil.rmtree(new, ignore_errors=True)
     private_folder(new)
     _give(new, account)
-    words = new.parent / "secrets" / "initdb"
+    words = new.with_name("initdb.password")  # not on the command line, and not for long
     write_private(words, password)
     command = [
         *account.prefix, str(binary.path.with_name("initdb")), "-D", str(new.resolve()), f"--username={USER}",
