@@ -29,6 +29,7 @@ from persistence.bus import RedisBus
 from persistence.log import RedisLog
 from persistence.map_store import RedisMapStore
 from persistence.records import Bus, Log, MapStore, Store, Unavailable
+from persistence.redis_checks import Durability
 from persistence.redis_client import shared_client
 from persistence.store import PostgresStore
 
@@ -55,7 +56,7 @@ class HostSettings:
     cluster_secret: str
     bind: str = "127.0.0.1"
     lease_ttl_s: float = 3.0
-    durability: str = "fsync"
+    durability: Durability = "fsync"
     op_bytes: int = 256 * 1024
     document_bytes: int = 8 * 1024 * 1024
     upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)

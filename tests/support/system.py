@@ -108,7 +108,9 @@ class System:
     # --- Parts ---
 
     def state(self) -> dict[str, Any]:
+        """What `coscribe up` says of its parts; `routers` lists those of one kind."""
         found: dict[str, Any] = json.loads((self.data / "state.json").read_text())
+        found["routers"] = [part for name, part in found["parts"].items() if name.startswith("router-")]
         return found
 
     def pid(self, part: str) -> int:
