@@ -188,15 +188,14 @@ async def end(processes: Iterable[ProcessId], signals: Signals = GENTLY) -> list
                 os.kill(process.pid, number)
         deadline = time.monotonic() + wait_s
         while left and time.monotonic() < deadline:
-            reap(left)
             left = [process for process in left if is_running(process)]
             if left:
                 await asyncio.sleep(POLL_S)
     return found
 
 
-def reap(processes: Iterable[ProcessId]) -> None:
-    """Take the exit codes of adopted orphans, so that they do not stay as zombies."""
-    for process in processes:
+async def end_adopted(processes: Iterable[ProcessId], signals: Signals = GENTLY) -> None:
+    """End orphans that came to us, and take their exit codes, so that they do not stay as zombies."""
+    for process in await end(processes, signals):
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(process.pid, os.WNOHANG)
+            os.waitpid(process.pid, os.WNOHANG)  # noqa: ASYNC222 - it does not wait

@@ -21,7 +21,7 @@ from cluster.data_folder import lock, private_folder, runtime_folder
 from cluster.display import Display
 from cluster.logs import bound
 from cluster.ports import refuse_busy_port, until_listening
-from cluster.processes import Child, ProcessId, become_subreaper, descendants, end, identify, spawn
+from cluster.processes import Child, ProcessId, become_subreaper, descendants, end, end_adopted, identify, spawn
 from cluster.ray_child import RayChild
 from cluster.services import Services
 from cluster.supervisor import Part, RunState, Supervisor, end_leftovers, read_state, write_state
@@ -109,7 +109,7 @@ class Up:
 
     async def _start_ray(self) -> Child:
         await self._services.checked.wait()
-        await end(self._strangers(), ORPHAN_SIGNALS)  # of a Ray that was killed
+        await end_adopted(self._strangers(), ORPHAN_SIGNALS)  # of a Ray that was killed
         self._ray_part.child = child = await self._ray.start()
         hosts = "1 host" if self._settings.hosts == 1 else f"{self._settings.hosts} hosts"
         self._display.ready("Ray", f"{self._ray.version}, {hosts} and the controller")
@@ -180,7 +180,7 @@ class Up:
             say("Stopping: Ray.")
             await stopping
             await self._ray.ended()
-        await end(self._strangers(), ORPHAN_SIGNALS)
+        await end_adopted(self._strangers(), ORPHAN_SIGNALS)
         for part in reversed(self._services.parts):
             if part.child and part.child.exit_code is None:
                 say(f"Stopping: {part.name}.")
