@@ -24,6 +24,7 @@ from coscribe.ot import (
     Delta,
     DeltaTooLarge,
     History,
+    Insert,
     InvalidDelta,
     Limits,
     Retain,
@@ -36,9 +37,6 @@ from coscribe.protocol import encode as encode_message
 
 BATCH_ENTRIES: Final = 500  # a commit script blocks Redis while it runs
 BATCH_BYTES: Final = 512 * 1024
-SNAPSHOT_LAG: Final = (
-    64  # a cached snapshot at most so many entries old is still handed out: routers hold those entries
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ Outcome = Prepared | Known | Refused | Later | Doubt
 class SectionState:
     """Where a section starts from: content and the entries that led to it, as far back as operations may be based.
 
-    `epoch` is that of the entry at `revision`."""
+    `epoch` is that of the entry at `revision`. No entry will be given a time before that of the last recent one."""
 
     content: Content
     revision: int
@@ -161,7 +159,7 @@ class Section:
         self._history = History(state.revision - len(state.recent))
         self._latest: dict[str, tuple[int, int]] = {}  # client -> (cseq, revision) of its last entry in the window
         self._pending = _Pending()
-        self._last_time_ms = 0
+        self._last_time_ms = state.recent[-1].time_ms if state.recent else 0
         self._snapshot: ContentAt | None = None
         self._snapshot_wanted = False
         self._snapshot_frozen: bytes | None = None
@@ -218,9 +216,9 @@ class Section:
             return Refused(NackCode.INVALID, str(error))
         if self.next is None and (problem := self._unends(rebased)):
             return Refused(NackCode.INVALID, problem)
+        wire = op_entry(op.client, op.cseq, encode(rebased))
         self._content.apply(rebased)
         self._last_time_ms = max(now_ms, self._last_time_ms)
-        wire = op_entry(op.client, op.cseq, encode(rebased))
         entry = LogEntry(self.revision + 1, self.epoch, self._last_time_ms, op.user, wire)
         self._remember(entry, op.client, op.cseq, rebased)
         self._pending.entries.append(entry)
@@ -233,14 +231,13 @@ class Section:
         stand at the end."""
         if rebased.base_length < self._content.length or not rebased:
             return None
-        for component in reversed(rebased.components):
-            if isinstance(component, str) and not component.endswith("\n"):
-                return "the document must end with a newline"
-            if isinstance(component, int):
-                return "the final newline cannot be deleted" if component < 0 else None
-            if not isinstance(component, str):
-                return None if isinstance(component, Retain) else "the document must end with a newline"
-        return None
+        last = rebased.components[-1]
+        if isinstance(last, int):
+            return "the final newline cannot be deleted" if last < 0 else None
+        if isinstance(last, Retain):
+            return None
+        text = last.text if isinstance(last, Insert) else last
+        return None if isinstance(text, str) and text.endswith("\n") else "the document must end with a newline"
 
     def _remember(self, entry: LogEntry, client: str, cseq: int, delta: Delta) -> None:
         self._window.append(entry)
@@ -323,8 +320,8 @@ class Section:
 
     def epoch_at(self, revision: int) -> int | None:
         """The epoch of the entry that led to a committed revision, None where the window does not reach."""
-        if revision == self.committed_revision:
-            return self.committed_epoch
+        if revision >= self.committed_revision:
+            return self.committed_epoch if revision == self.committed_revision else None
         index = revision - self.window_start - 1
         return self._window[index].epoch if 0 <= index < len(self._window) else None
 
