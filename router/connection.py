@@ -7,8 +7,9 @@ outbox, in order: `welcome`, then for each section its snapshot or what was miss
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import structlog
 
 from coscribe import link, protocol
@@ -30,6 +31,8 @@ MOVED_RETRY_S: Final = 0.05
 EXPIRING_S: Final = 60.0
 MESSAGES_PER_OP: Final = 10  # catch-ups, presence and pings beside operations
 BRING_UP_RETRY_S: Final = 0.25
+LARGEST_NUMBER: Final = 2**53 - 1  # exact in JavaScript; and a link frame takes no number of more than 64 bits
+PRESENCE_DEPTH: Final = 16  # every client of the document must read it, however deep its own stack is by then
 
 log_event = structlog.get_logger("connection")
 
@@ -152,8 +155,7 @@ class Connection:
                     self._op(message, now)
                 case protocol.Catchup(s=section, from_=after, epoch=epoch, composed=composed):
                     place = self._place(section)
-                    if after < 0:
-                        raise BadMessage("a revision is not negative")
+                    _check_numbers(after, epoch)
                     self._bring_up(place, self._catch_up(place, after, epoch, composed))
                 case protocol.Fetch(s=section):
                     place = self._place(section)
@@ -196,8 +198,9 @@ class Connection:
             raise BadMessage(f"this server speaks version {protocol.VERSION} of the protocol")
         if not is_client_id(message.client):
             raise BadMessage("a client id has 8 to 64 characters of A-Z, a-z, 0-9, _ and -")
-        if message.resume and any(revision < 0 for revision, _ in message.resume.sections.values()):
-            raise BadMessage("a revision is not negative")
+        if message.resume:
+            for stands in message.resume.sections.values():
+                _check_numbers(*stands)
         self.client = message.client
         self._start(self._open(message.resume))
 
@@ -336,8 +339,9 @@ class Connection:
     def _op(self, message: protocol.Op, now: float) -> None:
         place, limits = self._place(message.s), self.router.settings.limits
         delta = bytes(message.delta)
-        if message.cseq < 1 or message.base < 0:
-            raise BadMessage("cseq counts from 1 and base from 0")
+        _check_numbers(message.base, message.cseq)
+        if message.cseq == 0:
+            raise BadMessage("cseq counts from 1")
         if self.identity.role == "reader":
             self._nack(message.s, message.cseq, NackCode.FORBIDDEN, "you may read this document but not write to it")
         elif len(delta) > limits.op_bytes:
@@ -382,11 +386,14 @@ class Connection:
 
     def _presence(self, message: protocol.SetPresence) -> None:
         self._place(message.s)
+        _check_numbers(message.rev)
         state, limits = bytes(message.state), self.router.settings.limits
         if len(state) > limits.presence_bytes:
             raise BadMessage(f"a presence has at most {limits.presence_bytes} bytes")
         if state != b"null" and not state.startswith(b"{"):
             raise BadMessage("a presence is an object or null")
+        if _depth(msgspec.json.decode(state)) > PRESENCE_DEPTH:
+            raise BadMessage(f"a presence is at most {PRESENCE_DEPTH} levels deep")
         peer = None if state == b"null" else protocol.PeerPresence(message.s, message.rev, message.state, self.user)
         self._start(self.router.presence.set(self, peer, self.heard_at))
 
@@ -428,3 +435,17 @@ class Connection:
         for place in self.places.values():
             place.room.members.pop(place, None)
         await self.router.left(self)
+
+
+def _check_numbers(*numbers: int) -> None:
+    """Revisions, epochs and cseqs. Raises BadMessage."""
+    if not all(0 <= number <= LARGEST_NUMBER for number in numbers):
+        raise BadMessage("a revision, an epoch or a cseq is a number from 0 to 2^53 - 1")
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return 0
+    return 1 + max(map(_depth, value), default=0)
