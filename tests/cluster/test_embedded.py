@@ -76,7 +76,7 @@ async def test_valkey_wants_its_password_and_is_private(folder: Path) -> None:
     try:
         url = f"unix://{folder}/valkey.sock"
         async with redis.asyncio.Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as stranger:
-            with pytest.raises(redis.exceptions.RedisError, match="(?i)auth"):
+            with pytest.raises(redis.exceptions.RedisError, match=r"(?i)auth"):
                 await stranger.ping()
         assert stat.S_IMODE((folder / "valkey.sock").stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / "valkey" / "valkey.conf").stat().st_mode) == 0o600
