@@ -107,7 +107,7 @@ class RouterLink:
 
 
 class RunningHost:
-    """A host that serves. `failed` is set when it lost its lease and must not go on."""
+    """A host that serves."""
 
     def __init__(
         self,
@@ -234,6 +234,11 @@ class RunningHost:
         return present.without_host(self.settings.name) if entry and entry.instance == self.instance else None
 
     # --- End ---
+
+    async def failed(self) -> None:
+        """Raises what ended a task of the host's own, for instance that it lost its lease: it must not go on."""
+        assert self._task is not None, "it has started"
+        await asyncio.shield(self._task)
 
     async def stop(self) -> None:
         """Named phases: leave the map, hand off, flush, close."""

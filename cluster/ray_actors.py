@@ -41,6 +41,9 @@ async def stop_directly(name: str, pid: int) -> None:
 
 
 class Running(Protocol):
+    async def failed(self) -> None:
+        """Raises when it cannot go on."""
+
     async def stop(self) -> None: ...
 
 
@@ -55,20 +58,29 @@ class Actor:
             write_output_to(folder / f"{name}.log")
         configure(self._settings.log_level, self._settings.log_format)
         self._error = ""
-        self._running: Running | None = None
+        self._serves = False
         self._serving = asyncio.get_running_loop().create_task(self._serve())
         self._listening = asyncio.get_running_loop().create_task(self._listen())
 
     async def _serve(self) -> None:
         retry_s = FIRST_RETRY_S
-        while self._running is None:
+        while True:
             try:
-                self._running = await self._start(self._settings)
+                await self._serve_once()
             except Exception as error:  # top of a loop: a service that is not there yet, or a mistake to show
                 self._error = f"{type(error).__name__}: {error}"
-                log.exception("start_failed", part=self._name)
-                await asyncio.sleep(retry_s)
-                retry_s = min(retry_s * 2, LONGEST_RETRY_S)
+                log.exception("failed", part=self._name, retry_s=retry_s)
+            await asyncio.sleep(retry_s)
+            retry_s = min(retry_s * 2, LONGEST_RETRY_S)
+
+    async def _serve_once(self) -> None:
+        running = await self._start(self._settings)
+        self._serves = True
+        try:
+            await running.failed()
+        finally:
+            self._serves = False
+            await running.stop()
 
     async def _listen(self) -> None:
         """A second way to say `stop`, for when Ray has lost its raylet and carries no calls any more."""
@@ -87,7 +99,7 @@ class Actor:
 
     async def ping(self) -> tuple[int, bool, str]:
         """Its pid, whether it serves, and why it last failed to start."""
-        return os.getpid(), self._running is not None, self._error
+        return os.getpid(), self._serves, self._error
 
     async def stop(self) -> None:
         """Hand off, flush and close."""
@@ -95,9 +107,6 @@ class Actor:
         self._serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._serving
-        running, self._running = self._running, None
-        if running:
-            await running.stop()
 
 
 def given(secret: SecretStr | None) -> str:
@@ -133,6 +142,9 @@ class RunningController:
         self._redis = redis.asyncio.Redis.from_url(given(settings.redis_url))
         controller = Controller(RedisMapStore(self._redis), secrets.token_hex(8), settings.lease_ttl_s)
         self._task = asyncio.get_running_loop().create_task(controller.run())
+
+    async def failed(self) -> None:
+        await asyncio.shield(self._task)
 
     async def stop(self) -> None:
         self._task.cancel()
