@@ -80,6 +80,9 @@ class BadMessage(Exception):
     """The peer broke the protocol. The text may be shown to it."""
 
 
+_MALFORMED: Final = (msgspec.DecodeError, UnicodeError, RecursionError)  # the last for what is nested too deeply
+
+
 # --- Client to server ---
 
 
@@ -144,7 +147,7 @@ def decode_client_message(frame: str | bytes) -> ClientMessage:
     try:
         message: ClientMessage = _client_decoder.decode(frame)
         return message
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+    except _MALFORMED as error:
         raise BadMessage(str(error)) from None
 
 
@@ -286,11 +289,11 @@ _op_entry_decoder = msgspec.json.Decoder(OpEntry)
 
 def decode_server_frame(frame: str | bytes) -> list[ServerMessage | Entries]:
     """One message or an array of them. Message types from a newer server are dropped, as are unknown fields."""
-    raw = frame.encode() if isinstance(frame, str) else frame
     try:
+        raw = frame.encode() if isinstance(frame, str) else frame
         parts = _frame_decoder.decode(raw) if raw.lstrip()[:1] == b"[" else [msgspec.Raw(raw)]
         return [message for part in parts if (message := _decode_server_message(part)) is not None]
-    except msgspec.DecodeError as error:
+    except _MALFORMED as error:
         raise BadMessage(str(error)) from None
 
 
@@ -314,7 +317,7 @@ def decode_op_entry(raw: msgspec.Raw | bytes) -> OpEntry:
     """Raises BadMessage for an entry that is not `[client, cseq, delta]` (a split, merge or seal is an object)."""
     try:
         return _op_entry_decoder.decode(raw)
-    except msgspec.DecodeError as error:
+    except _MALFORMED as error:
         raise BadMessage(str(error)) from None
 
 

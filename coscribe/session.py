@@ -16,8 +16,8 @@ from msgspec import Raw
 
 from coscribe import protocol
 from coscribe.names import FIRST_SECTION
-from coscribe.ot import OWN_LIMITS, Content, Delta, InvalidDelta, decode, encode
-from coscribe.protocol import CaughtUp, Entries, Head, Nack, NackCode, Snapshot, Welcome
+from coscribe.ot import OWN_LIMITS, Content, Delta, DeltaTooLarge, InvalidDelta, decode, encode
+from coscribe.protocol import BadMessage, CaughtUp, Entries, Head, Nack, NackCode, Snapshot, Welcome
 
 RESEND_AFTER_S: Final = 5.0
 """Without an acknowledgement for so long an operation is sent again; the owner drops a duplicate."""
@@ -136,6 +136,54 @@ class SectionCopy:
         return buffer.transform(received, True)
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Log entries, read: (client, cseq, delta) of each."""
+
+    message: Entries
+    entries: list[tuple[str, int, Delta]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A snapshot, read."""
+
+    message: Snapshot
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A composed change, read."""
+
+    message: CaughtUp
+    delta: Delta
+
+
+_Read = protocol.ServerMessage | Entries | _Run | _Whole | _Change
+
+
+def _checked(message: protocol.ServerMessage | Entries) -> _Read:
+    """The message with every delta in it read. Raises BadMessage."""
+    try:
+        match message:
+            case Entries(e=raws, rev=rev):
+                if rev < 1:
+                    raise BadMessage(f"no entry leads to revision {rev}")
+                ops = [protocol.decode_op_entry(raw) for raw in raws]
+                return _Run(message, [(op.client, op.cseq, decode(bytes(op.delta), OWN_LIMITS)) for op in ops])
+            case Snapshot(delta=raw):
+                return _Whole(message, Content.from_delta(decode(bytes(raw), OWN_LIMITS)))
+            case CaughtUp(delta=raw, from_=from_, rev=rev):
+                if rev < from_:
+                    raise BadMessage(f"a change from revision {from_} does not lead to {rev}")
+                return _Change(message, decode(bytes(raw), OWN_LIMITS))
+            case _:
+                return message
+    except (InvalidDelta, DeltaTooLarge) as error:
+        raise BadMessage(str(error)) from None
+
+
 def _replacement(before: Delta, after: Delta) -> Delta:
     """The change that replaces one document by another."""
     return after.concat(Delta.replace(0, before.length, ""))
@@ -155,7 +203,7 @@ class Session:
         self._events: list[Event] = []
         self._open = False
         self._greeted = False  # welcomed on this connection: before that a server takes hello and nothing else
-        self._heard_at = self._sent_at = 0.0
+        self._heard_at = self._sent_at = self._pinged_at = 0.0
         self._heartbeat_s = 20.0
 
     # --- What the shell reads ---
@@ -205,7 +253,9 @@ class Session:
     def connected(self, now: float) -> None:
         """A socket is open: say hello, and where we stand."""
         self._open, self._greeted, self.synced = True, False, False
-        self._heard_at = now
+        self._heard_at = self._pinged_at = now
+        if not self.joined:
+            self._copies.clear()  # what was fetched and what was asked for belong to another connection
         resume = None
         if self.welcome and self.joined:
             stands = {copy.id: (copy.revision, copy.epoch) for copy in self._copies.values()}
@@ -220,21 +270,23 @@ class Session:
             copy.asked_at = None
 
     def receive(self, frame: str | bytes, now: float) -> list[Event]:
-        """Read a frame. Raises BadMessage for what no server says, Forked for another history."""
+        """Read a frame. Raises BadMessage for what no server says, having changed nothing, and Forked for another
+        history."""
+        messages = [_checked(message) for message in protocol.decode_server_frame(frame)]
         self._heard_at = now
-        for message in protocol.decode_server_frame(frame):
+        for message in messages:
             self._read(message, now)
         return self._take_events()
 
-    def _read(self, message: protocol.ServerMessage | Entries, now: float) -> None:
+    def _read(self, message: _Read, now: float) -> None:
         match message:
-            case Entries():
+            case _Run():
                 self._read_entries(message, now)
             case Welcome():
                 self._welcomed(message, now)
-            case Snapshot():
+            case _Whole():
                 self._read_snapshot(message, now)
-            case CaughtUp():
+            case _Change():
                 self._read_composed(message, now)
             case Nack():
                 self._refused(message, now)
@@ -268,11 +320,13 @@ class Session:
 
     # --- Reading ---
 
-    def _read_snapshot(self, message: Snapshot, now: float) -> None:
+    def _read_snapshot(self, whole: _Whole, now: float) -> None:
+        message, content = whole.message, whole.content
         copy = self._copies.get(message.s)
+        if copy:
+            self._check_epoch(copy, message.rev, message.epoch)
         if copy and (copy.in_flight or copy.buffer or copy.revision >= message.rev):
             return
-        content = Content.from_delta(decode(bytes(message.delta), OWN_LIMITS))
         before = self.content() if self.joined else None
         self._copies[message.s] = SectionCopy(
             message.s, content, message.rev, message.epoch, message.next, message.sealed, known_head=message.rev
@@ -293,41 +347,52 @@ class Session:
             self._events.append(Joined(self.content()))
         self._check_synced(now)
 
-    def _read_entries(self, message: Entries, now: float) -> None:
+    def _check_epoch(self, copy: SectionCopy, rev: int, epoch: int) -> None:
+        """Raises Forked unless a revision can have this epoch, in the history that the copy has read."""
+        same, fell = rev == copy.revision and epoch != copy.epoch, rev > copy.revision and epoch < copy.epoch
+        if same or fell or (rev < copy.revision and epoch > copy.epoch):
+            raise Forked(
+                f"revision {rev} of section {copy.id} has epoch {epoch}, and revision {copy.revision} had {copy.epoch}"
+            )
+
+    def _read_entries(self, run: _Run, now: float) -> None:
+        message = run.message
         copy = self._copies.get(message.s)
         if copy is None:
             return
         last = message.rev + len(message.e) - 1
-        if message.epoch is not None and message.rev <= copy.revision <= last and message.epoch != copy.epoch:
-            raise Forked(f"revision {copy.revision} of section {copy.id} has another epoch")
+        if message.epoch is not None and message.e:
+            self._check_epoch(copy, min(max(message.rev, copy.revision), last), message.epoch)
         if message.rev > copy.revision + 1:
             self._behind(copy.id, last, now)
             return
         copy.known_head = max(copy.known_head, last)
-        for raw in message.e[copy.revision + 1 - message.rev :]:
-            self._read_entry(copy, raw, now)
+        for client, cseq, delta in run.entries[copy.revision + 1 - message.rev :]:
+            self._read_entry(copy, client, cseq, delta, now)
         if message.epoch is not None and last >= copy.revision:
             copy.epoch = message.epoch
         if copy.revision >= copy.known_head:
             copy.asked_at = None
             self._check_synced(now)
 
-    def _read_entry(self, copy: SectionCopy, raw: Raw, now: float) -> None:
-        entry = protocol.decode_op_entry(raw)
-        delta = decode(bytes(entry.delta), OWN_LIMITS)
+    def _read_entry(self, copy: SectionCopy, client: str, cseq: int, delta: Delta, now: float) -> None:
         mine = copy.in_flight
-        if entry.client == self.client_id and mine and mine.cseq == entry.cseq:
+        if client == self.client_id and mine and mine.cseq == cseq:
             if mine.delta != delta:
                 raise Forked("another tab uses this client id")
             self._advance(copy, delta)
             copy.in_flight = None
-            self._events.append(Acknowledged(copy.id, entry.cseq, copy.revision))
+            self._events.append(Acknowledged(copy.id, cseq, copy.revision))
             self._flush(copy, now)
             return
+        if client == self.client_id:  # from before this session began, or of another tab: its number is spent
+            self.cseq = max(self.cseq, cseq)
         self._advance(copy, delta)
-        shown = copy.rebase(delta)
-        if shown:
-            self._events.append(Changed(self._in_document(copy, shown), (entry.client, entry.cseq)))
+        self._show(copy, copy.rebase(delta), (client, cseq))
+
+    def _show(self, copy: SectionCopy, shown: Delta, source: tuple[str, int] | None = None) -> None:
+        if shown and self.joined:
+            self._events.append(Changed(self._in_document(copy, shown), source))
 
     def _advance(self, copy: SectionCopy, delta: Delta) -> None:
         try:
@@ -344,18 +409,25 @@ class Session:
             offset += other.local_length
         return delta.shifted(offset)
 
-    def _read_composed(self, message: CaughtUp, now: float) -> None:
-        """Used only where it was asked for: something in flight needs the entries one by one."""
+    def _read_composed(self, change: _Change, now: float) -> None:
+        """Used only where it starts from; something in flight needs the entries one by one."""
+        message = change.message
         copy = self._copies.get(message.s)
-        if copy is None or copy.revision != message.from_ or copy.in_flight:
+        if copy is None:
             return
-        delta = decode(bytes(message.delta), OWN_LIMITS)
-        copy.content.apply(delta)
+        self._check_epoch(copy, message.rev, message.epoch)
+        if copy.revision != message.from_ or copy.in_flight:
+            if message.rev > copy.revision:  # what follows it will not fit either
+                copy.asked_at = None
+                self._behind(copy.id, message.rev, now)
+            return
+        try:
+            copy.content.apply(change.delta)
+        except InvalidDelta as error:
+            raise Forked(f"the change from revision {message.from_} does not fit: {error}") from None
         copy.revision, copy.epoch, copy.asked_at = message.rev, message.epoch, None
         copy.known_head = max(copy.known_head, message.rev)
-        shown = copy.rebase(delta)
-        if shown:
-            self._events.append(Changed(self._in_document(copy, shown)))
+        self._show(copy, copy.rebase(change.delta))
         self._flush(copy, now)
         if copy.revision < copy.known_head:
             self._behind(copy.id, copy.known_head, now)
@@ -365,10 +437,11 @@ class Session:
         copy = self._copies.get(section)
         if copy is None:
             return
-        if rev == copy.revision and epoch != copy.epoch:
-            raise Forked(f"revision {rev} of section {section} has epoch {epoch}, not {copy.epoch}")
+        self._check_epoch(copy, rev, epoch)
         if rev > copy.revision:
             self._behind(section, rev, now)
+        elif copy.revision >= copy.known_head:
+            copy.asked_at = None  # a catch-up with nothing to catch up ends so
         self._check_synced(now)
 
     def _behind(self, section: str, head: int, now: float) -> None:
@@ -413,12 +486,13 @@ class Session:
 
     def presence(self, section: str, state: Raw) -> None:
         """Say where this client is; `state` is a JSON object or null."""
-        if self._greeted:
+        if self._greeted and section in self._copies:
             self._send(protocol.SetPresence(section, self._copies[section].revision, state))
 
     def renew(self, ticket: str) -> None:
         """Renew the identity on the open socket."""
-        self._send(protocol.Auth(ticket))
+        if self._greeted:
+            self._send(protocol.Auth(ticket))
 
     def _flush(self, copy: SectionCopy, now: float) -> None:
         if copy.in_flight is None and copy.buffer and copy.sealed is None:
@@ -458,8 +532,7 @@ class Session:
         copy.in_flight, copy.buffer = None, inverse.transform(buffer, True)
         undone = buffer.transform(inverse, False)
         self._events.append(Parked(copy.id, flying.cseq, message.code, message.message, flying.delta))
-        if undone:
-            self._events.append(Changed(self._in_document(copy, undone)))
+        self._show(copy, undone)
         self._flush(copy, now)
 
     # --- Time ---
@@ -472,7 +545,8 @@ class Session:
             self._events.append(Silent())
         if not self._greeted:
             return self._take_events()
-        if now - self._sent_at >= self._heartbeat_s:  # who only listens would be taken for dead
+        if now >= self._ping_at():
+            self._pinged_at = now
             self._send(protocol.Ping())
         for copy in self._copies.values():
             if copy.asked_at is not None and now - copy.asked_at >= RESEND_AFTER_S:
@@ -486,11 +560,15 @@ class Session:
         """The time at which `tick` has something to do, unless something else happens before."""
         return min(self._due_times())
 
+    def _ping_at(self) -> float:
+        """Who only listens would be taken for dead, and who only speaks cannot know whether anybody hears."""
+        return max(min(self._sent_at, self._heard_at), self._pinged_at) + self._heartbeat_s
+
     def _due_times(self) -> Iterator[float]:
         yield self._heard_at + 2 * self._heartbeat_s
         if not self._greeted:
             return
-        yield self._sent_at + self._heartbeat_s
+        yield self._ping_at()
         for copy in self._copies.values():
             if copy.asked_at is not None:
                 yield copy.asked_at + RESEND_AFTER_S
