@@ -5,15 +5,15 @@ import importlib.metadata
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from cluster.config import DURABILITY_WORDS, PREFIX, Settings, load, unknown
 from cluster.data_folder import CannotStart
+from cluster.display import Display, Terminal
 
 app = typer.Typer(
     help="Documents that many people edit at once, on your own machine.",
@@ -23,22 +23,31 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-out = Console()
-err = Console(stderr=True)
+out = Terminal()
+err = Terminal(stderr=True)
 
-Port = Annotated[int | None, typer.Option(help="Port of the editor page and the API.", show_default="8080")]
-Bind = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
-Folder = Annotated[Path | None, typer.Option(help="Folder for everything that is kept.", show_default=".coscribe")]
-Hosts = Annotated[int | None, typer.Option(help="Shard hosts, which own documents.", show_default="one a core")]
-Routers = Annotated[int | None, typer.Option(help="Routers, which hold sockets.", show_default="1")]
+Port = Annotated[int | None, typer.Option(help="Port of the editor page and the API (8080).")]
+Bind = Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")]
+Folder = Annotated[Path | None, typer.Option(help="Folder for everything that is kept (.coscribe).")]
+Hosts = Annotated[int | None, typer.Option(help="Shard hosts, which own documents (one a core).")]
+Routers = Annotated[int | None, typer.Option(help="Routers, which hold sockets (1).")]
+EXAMPLES = """Examples:
+
+coscribe up
+
+coscribe up --port 9000 --data /var/lib/coscribe
+
+COSCRIBE_REDIS_URL=redis://:secret@db:6379/0 coscribe up
+"""
 
 
-@app.command(epilog="Examples:  coscribe up   |   coscribe up --port 9000 --data /var/lib/coscribe")
+@app.command(epilog=EXAMPLES)
 def up(port: Port = None, bind: Bind = None, data: Folder = None, hosts: Hosts = None, routers: Routers = None) -> None:
     """Start everything, and stop it again with Ctrl-C.
 
-    Redis, Postgres and Ray are brought along and private to the data folder. COSCRIBE_REDIS_URL,
-    COSCRIBE_POSTGRES_URL and COSCRIBE_RAY_ADDRESS put yours in their place.
+    Redis, Postgres and Ray come along, private to the data folder. The settings
+    redis_url, postgres_url and ray_address put yours in their place:
+    `coscribe config` lists all settings.
     """
     try:
         settings = _settings(port=port, bind=bind, data=data, hosts=hosts, routers=routers).resolved()
@@ -49,7 +58,6 @@ def up(port: Port = None, bind: Bind = None, data: Folder = None, hosts: Hosts =
 
 
 async def _up(settings: Settings) -> int:
-    from cluster.display import Display
     from cluster.up import up as run
 
     out.print(f"Coscribe {version_text()}", style="bold", highlight=False)
@@ -134,7 +142,7 @@ def _settings(**given: Any) -> Settings:
     return load(**given)
 
 
-def _refuse(error: CannotStart) -> Any:
+def _refuse(error: CannotStart) -> NoReturn:
     err.print(Text(str(error)), soft_wrap=True)
     raise typer.Exit(1)
 

@@ -1,5 +1,6 @@
 """What `coscribe up` shows: one line a part while it starts, then events. Plain lines where there is no terminal."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -8,6 +9,12 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
+
+
+class Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any more: be quiet, and go on. Rich would end the process, and with it every part."""
+        self.quiet = True
 
 
 class Display:
@@ -45,12 +52,16 @@ class Display:
         if self._live:
             self._live.update(self._table(), refresh=True)
         else:
-            self._console.print(f"{part} ready after {seconds:.1f} s: {words}", markup=False, highlight=False)
+            self._print(Text(f"{part} ready after {seconds:.1f} s: {words}"))
 
     def say(self, message: str) -> None:
         """An event, with its time."""
         clock = time.strftime("%H:%M:%S")
-        self._console.print(Text(f"{clock}  {message}"), soft_wrap=not self._console.is_terminal)
+        self._print(Text(f"{clock}  {message}"))
+
+    def _print(self, line: Text) -> None:
+        with contextlib.suppress(OSError):  # a terminal that was closed
+            self._console.print(line, soft_wrap=not self._console.is_terminal)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))

@@ -1,7 +1,8 @@
 """The Ray child of `coscribe up`: starts Ray, the controller and one shard host a slot, and watches over them.
 
-Ray places, starts and restarts; it is never on the way of an edit. A dead raylet or a host that Ray cannot bring back
-ends this process, and `up` starts it anew. Everything that Ray started is ended by its id.
+Ray places, starts and restarts; it is never on the way of an edit. When it loses its raylet or its GCS, hosts go on and
+`up`, who is told, starts another Ray beside. A host that Ray cannot bring back ends this process, and `up` starts it
+anew. Everything that Ray started here is ended by its id. In a Ray cluster of the operator's, hosts outlive us.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,14 +32,16 @@ STOP_TIMEOUT_S: Final = 25.0
 NOT_SERVING_YET_S: Final = 0.05
 LATE_S: Final = 10.0  # a host that does not serve after this says why
 
+Tell = Callable[[RayEvent], None]
+
 
 def prepare_environment(environment: MutableMapping[str, str], settings: Settings) -> None:
     """What Ray reads while it is imported and started; its processes and our actors inherit it."""
-    environment["RAY_AUTH_MODE"] = "token"
-    if settings.ray_address is None:
+    if settings.ray_address is None:  # of another cluster, the operator says how one gets in
         secret(settings.data, "ray_token")
         # Ours, and not one that lies about in a home folder.
         environment["RAY_AUTH_TOKEN_PATH"] = str(settings.data / "secrets" / "ray_token")
+        environment["RAY_AUTH_MODE"] = "token"
         environment.pop("RAY_AUTH_TOKEN", None)
     environment.update(
         RAY_worker_niceness="0",  # by default workers give way to everything else
@@ -53,7 +56,7 @@ def prepare_environment(environment: MutableMapping[str, str], settings: Setting
 class Runtime:
     """Ray and our actors in it, while it runs."""
 
-    def __init__(self, settings: Settings, ray: Any, tell: Any) -> None:
+    def __init__(self, settings: Settings, ray: Any, tell: Tell) -> None:
         self._settings = settings
         self._ray = ray
         self._tell = tell
@@ -68,7 +71,8 @@ class Runtime:
                 "name": name,
                 "lifetime": "detached",
                 "get_if_exists": True,
-                "num_cpus": 1,  # by default an actor costs nothing, and all may pile up on one machine
+                # By default an actor costs nothing, and all may pile up on one machine.
+                "num_cpus": 0 if name == CONTROLLER else 1,
                 "max_restarts": -1,
                 "max_task_retries": 0,
                 "enable_task_events": False,
@@ -160,6 +164,7 @@ def start_ray(settings: Settings) -> Any:
         return ray
     _start_no_unused_servers()
     ray.init(
+        address="local",  # whatever RAY_ADDRESS says
         namespace=NAMESPACE,
         num_cpus=settings.hosts + 1,
         object_store_memory=OBJECT_STORE_BYTES,
@@ -184,7 +189,7 @@ def _start_no_unused_servers() -> None:
     inside.start_monitor = inside.start_log_monitor = lambda ray_node: None
 
 
-async def supervise(settings: Settings, ray: Any, tell: Any) -> None:
+async def supervise(settings: Settings, ray: Any, tell: Tell) -> None:
     """From Ray's start to the end: SIGTERM, or the end of stdin, which is the end of `up`."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -202,10 +207,11 @@ async def supervise(settings: Settings, ray: Any, tell: Any) -> None:
     watching = loop.create_task(runtime.watch())
     eof = loop.create_task(commands.read())
     await asyncio.wait({watching, ending, eof}, return_when=asyncio.FIRST_COMPLETED)
-    if watching.done():
-        watching.result()
     watching.cancel()
-    await runtime.stop()
+    if settings.ray_address is None:
+        await runtime.stop()
+    if not watching.cancelled() and watching.done():
+        watching.result()
 
 
 def main() -> None:

@@ -172,7 +172,8 @@ class Up:
             say("Stopping: routers close their sockets.")
             await asyncio.gather(*(self._supervisor.stop(router) for router in self._routers))
         if self._ray_part.child and self._ray_part.child.exit_code is None:
-            say("Stopping: hosts hand off and flush.")
+            ours = self._settings.ray_address is None
+            say("Stopping: hosts hand off and flush." if ours else "Leaving: hosts go on in your Ray cluster.")
             stopping = asyncio.create_task(self._supervisor.stop(self._ray_part))
             hosts = asyncio.create_task(self._ray.hosts_stopped())
             await asyncio.wait({stopping, hosts}, return_when=asyncio.FIRST_COMPLETED)
