@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -27,6 +27,7 @@ from router.room import Room
 
 RESEND_TICK_S: Final = 0.05
 TICK_S: Final = 1.0
+PRESENCE_TICK_S: Final = 1.0
 POLL_HEADS_S: Final = 5.0
 EMPTY_ROOM_S: Final = 10.0  # who comes back soon finds the recent batches
 
@@ -47,6 +48,9 @@ class Clock:
     monotonic: Callable[[], float]
     unix_time: Callable[[], float]
 
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 Redeem = Callable[[str, str], Awaitable[Identity | None]]
 """(ticket, document id) -> the identity that a single-use ticket stands for."""
@@ -123,13 +127,20 @@ class Router:
     async def room(self, key: SectionKey) -> Room:
         """The room of a section, subscribed to its channel. Raises Unavailable."""
         channel = keys.channel(key)
-        if (room := self._rooms.get(channel)) is not None:
-            return room
+        self._empty_since.pop(channel, None)
         opening = self._opening.get(channel)
         if opening is None:
+            if (room := self._rooms.get(channel)) is not None:
+                return room
             opening = self._opening[channel] = asyncio.get_running_loop().create_task(self._open_room(key, channel))
-            opening.add_done_callback(lambda _: self._opening.pop(channel, None))
+            opening.add_done_callback(lambda task: self._ended(task, self._opening, channel))
         return await asyncio.shield(opening)
+
+    def _ended(self, task: asyncio.Task[T], running: dict[K, asyncio.Task[T]], key: K) -> None:
+        """Those who shared the task have heard of its failure; when all of them have left, nobody needs to."""
+        running.pop(key, None)
+        if not task.cancelled() and (error := task.exception()) and not isinstance(error, (Unavailable, Answerless)):
+            log_event.error("shared work failed", exc_info=error)
 
     async def _open_room(self, key: SectionKey, channel: str) -> Room:
         room = self._rooms[channel] = Room(key, self._reader, self._from_owner)
@@ -166,7 +177,7 @@ class Router:
         if asking is None:
             asking = asyncio.get_running_loop().create_task(self.links.snapshot(room.key))
             self._snapshots[room.key] = asking
-            asking.add_done_callback(lambda _: self._snapshots.pop(room.key, None))
+            asking.add_done_callback(lambda task: self._ended(task, self._snapshots, room.key))
         return await asyncio.shield(asking)
 
     # --- From the owners ---
@@ -203,31 +214,37 @@ class Router:
 
     async def run(self) -> None:
         """Everything that happens by itself, until cancelled."""
-        await self._bus.subscribe(keys.CLUSTER_MAP_NOTICE)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watcher.run())
-            tasks.create_task(self._resend())
-            tasks.create_task(self._tick())
-            tasks.create_task(self._poll_heads())
+            tasks.create_task(_again(TICK_S, self._follow_map))
+            tasks.create_task(_again(TICK_S, self._watcher.run))
+            tasks.create_task(_again(RESEND_TICK_S, self._resend))
+            tasks.create_task(_again(TICK_S, self._tick))
+            tasks.create_task(_again(PRESENCE_TICK_S, self._refresh_presence))
+            tasks.create_task(_again(POLL_HEADS_S, self._poll_heads))
+
+    async def _follow_map(self) -> None:
+        """Notices of a new map make it known at once; it is read now and then anyway."""
+        await self._bus.subscribe(keys.CLUSTER_MAP_NOTICE)
+        await asyncio.Event().wait()
 
     async def _resend(self) -> None:
-        while True:
-            await asyncio.sleep(RESEND_TICK_S)
-            now = self.now()
-            for place in list(self.waiting):
-                if place.pending is None:
-                    self.waiting.pop(place, None)
-                elif now >= place.pending.resend_at:
-                    place.connection.resend(place, now)
+        now = self.now()
+        for place in list(self.waiting):
+            if place.pending is None:
+                self.waiting.pop(place, None)
+            elif now >= place.pending.resend_at:
+                place.connection.resend(place, now)
 
     async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            now = self.now()
-            for connection in list(self.connections.values()):
-                connection.tick(now)
-            await self.presence.refresh(now)
-            await self._close_empty_rooms(now)
+        """What must not wait for any store: silence, expiry and slow readers."""
+        now = self.now()
+        for connection in list(self.connections.values()):
+            connection.tick(now)
+        self.links.forget_hosts_gone()
+        await self._close_empty_rooms(now)
+
+    async def _refresh_presence(self) -> None:
+        await self.presence.refresh(self.now())
 
     async def _close_empty_rooms(self, now: float) -> None:
         for channel, room in list(self._rooms.items()):
@@ -235,25 +252,19 @@ class Router:
                 self._empty_since.pop(channel, None)
             elif now - self._empty_since.setdefault(channel, now) >= EMPTY_ROOM_S:
                 del self._rooms[channel], self._empty_since[channel]
-                await room.close()
                 try:
-                    await self._bus.unsubscribe(channel)
+                    await self._bus.unsubscribe(channel)  # first: from here on a newcomer subscribes again
                 except Unavailable as error:
                     log_event.debug("not unsubscribed", channel=channel, error=str(error))
+                await room.close()
 
     async def _poll_heads(self) -> None:
         """A quiet section cannot stay stale: its head is looked up now and then."""
-        while True:
-            await asyncio.sleep(POLL_HEADS_S)
-            rooms = [room for room in self._rooms.values() if room.members]
-            try:
-                heads = await self._reader.heads([room.key for room in rooms]) if rooms else []
-            except Unavailable as error:
-                log_event.debug("heads not read", error=str(error))
-                continue
-            for room, head in zip(rooms, heads, strict=True):
-                if head is not None:
-                    room.head_is(head[0])
+        rooms = [room for room in self._rooms.values() if room.members]
+        heads = await self._reader.heads([room.key for room in rooms]) if rooms else []
+        for room, head in zip(rooms, heads, strict=True):
+            if head is not None:
+                room.head_is(head[0])
 
     async def stop(self, retry_after_s: float = 0.5) -> None:
         """Tell every client to come back, then close what is open."""
@@ -262,3 +273,15 @@ class Router:
         for room in list(self._rooms.values()):
             await room.close()
         await self.links.close()
+
+
+async def _again(every_s: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work again and again, for ever."""
+    while True:
+        try:
+            await work()
+        except Unavailable as error:
+            log_event.warning("put off", work=work.__qualname__, error=str(error))
+        except Exception:  # whatever went wrong this time, the sockets of all clients must not pay for it
+            log_event.exception("failed", work=work.__qualname__)
+        await asyncio.sleep(every_s)

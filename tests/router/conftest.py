@@ -3,8 +3,11 @@
 import asyncio
 import gc
 import inspect
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import structlog
 
 from tests.router.loop import VirtualLoop
 
@@ -25,8 +28,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         async with asyncio.timeout(VIRTUAL_TIMEOUT_S):
             await pyfuncitem.obj(**arguments)
 
+    gc.freeze()  # only what the test itself makes is looked through at its end
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(run())
         gc.collect()  # a task whose failure nobody looked at says so when it goes
+    gc.unfreeze()
     assert not unheard, "\n".join(unheard)
     return True
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[list[Any]]:
+    """What the router logs, as data: writing a traceback takes longer than the test."""
+    with structlog.testing.capture_logs() as events:
+        yield events

@@ -167,9 +167,10 @@ class MemoryHost:
         if refusal is not None:
             pipe.reply(refusal)
         else:
-            pipe.reply(*self._answer(self._reader.log(message.key), message))
+            pipe.reply(*self.answers(message))
 
-    def _answer(self, log: SectionLog, message: link.ToHost) -> Iterable[link.ToRouter]:
+    def answers(self, message: link.ToHost) -> Iterable[link.ToRouter]:
+        log = self._reader.log(message.key)
         match message:
             case link.Submit(client=client, cseq=cseq, ref=ref, delta=delta):
                 for entry in log.entries:
