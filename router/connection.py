@@ -395,7 +395,7 @@ class Connection:
         if _depth(msgspec.json.decode(state)) > PRESENCE_DEPTH:
             raise BadMessage(f"a presence is at most {PRESENCE_DEPTH} levels deep")
         peer = None if state == b"null" else protocol.PeerPresence(message.s, message.rev, message.state, self.user)
-        self._start(self.router.presence.set(self, peer, self.heard_at))
+        self.router.presence.say(self, peer, self.heard_at)
 
     def _pong(self) -> None:
         self.send(protocol.Pong())
