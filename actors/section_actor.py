@@ -243,13 +243,29 @@ class SectionActor:
     def fetch_entries(self, request: int, after: int, reply: Reply) -> None:
         """Plain entries after a revision: from the window, or from the stores for who was away for long."""
         if after > self.section.committed_revision:
-            reply(link.Refused(request, "ahead", f"revision {after} does not exist"))
+            self._start(self._verify_revision(request, after, reply))
         elif (base_epoch := self.section.epoch_at(after)) is not None:
             entries = self.section.entries_after(after, PAGE_ENTRIES)
             assert entries is not None, "the window has the revision but not what follows it"
             reply(self._page(request, after, base_epoch, entries))
         else:
             self._start(self._read_entries(request, after, reply))
+
+    async def _verify_revision(self, request: int, after: int, reply: Reply) -> None:
+        """A revision from beyond what we know to be in the log. Who asks may have read a batch of ours whose answer
+        was lost, or one of a newer owner: only the log can say that it never was."""
+        try:
+            found = await self._log.state(self.key)
+        except Unavailable as error:
+            reply(link.Refused(request, "unavailable", str(error)))
+            return
+        if found is None or found.epoch > self.section.epoch:
+            self.leave("a newer owner exists")
+            reply(link.Refused(request, "moved", "another host owns the section"))
+        elif after > found.revision:
+            reply(link.Refused(request, "ahead", f"revision {after} does not exist"))
+        else:
+            reply(link.Refused(request, "unavailable", f"revision {after} is not confirmed yet"))
 
     async def _read_entries(self, request: int, after: int, reply: Reply) -> None:
         from_ = max(after - 1, 0)  # the entry that led to `after` has its epoch
