@@ -19,7 +19,8 @@ ASK_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 3.0
 RETRY_FIRST_S: Final = 0.05
 RETRY_CAP_S: Final = 2.0
-QUEUE_BYTES: Final = 32 * 1024 * 1024
+QUEUE_BYTES: Final = 16 * 1024 * 1024  # that wait for one host; as many may be on their way
+MESSAGE_BYTES: Final = 200  # about what a message takes beside its delta
 
 log_event = structlog.get_logger("link")
 
@@ -67,19 +68,28 @@ class HostLink:
         self.heard = False  # anything at all: the address is right and the host lives
         self._connect, self._view, self._receive, self._on_broken = connect, view, receive, on_broken
         self._queue: list[link.ToHost] = []
+        self._queue_bytes = 0
         self._queued = asyncio.Event()
         self._asked: dict[int, asyncio.Future[link.ToRouter]] = {}
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"link {address}")
 
-    def send(self, message: link.ToHost) -> None:
+    def send(self, message: link.ToHost) -> bool:
+        """False: the host does not read fast enough, and too much waits already."""
+        size = MESSAGE_BYTES + (len(message.delta) if isinstance(message, link.Submit) else 0)
+        if self._queue_bytes + size > QUEUE_BYTES:
+            return False
         self._queue.append(message)
+        self._queue_bytes += size
         self._queued.set()
+        return True
 
     def ask(self, request: int, message: link.ToHost) -> "asyncio.Future[link.ToRouter]":
+        """Raises Answerless."""
+        if not self.send(message):
+            raise Answerless("unavailable", "too much waits for the owner")
         future: asyncio.Future[link.ToRouter] = asyncio.get_running_loop().create_future()
         self._asked[request] = future
         future.add_done_callback(lambda _: self._asked.pop(request, None))
-        self.send(message)
         return future
 
     async def close(self) -> None:
@@ -94,6 +104,9 @@ class HostLink:
             await self._converse(transport)
         except (LinkClosed, TimeoutError) as error:
             log_event.info("link broken", host=self.address, reason=str(error) or "no answer")
+        except Exception:  # a frame that is none, or a fault of ours: the next link may do better, but not at once
+            self.heard = False
+            log_event.exception("link failed", host=self.address)
         finally:
             self._break()
             if transport is not None:
@@ -122,7 +135,7 @@ class HostLink:
         while True:
             await self._queued.wait()
             self._queued.clear()
-            messages, self._queue = self._queue, []
+            messages, self._queue, self._queue_bytes = self._queue, [], 0
             await transport.send(link.encode(link.HostFrame(self._view(), messages)))
 
     async def _read(self, transport: Transport) -> None:
@@ -168,10 +181,7 @@ class Links:
     def submit(self, message: link.Submit) -> bool:
         """Send an operation to its owner. False: there is no owner to reach now, try again soon."""
         host_link = self._link(message.key)
-        if host_link is None:
-            return False
-        host_link.send(message)
-        return True
+        return host_link is not None and host_link.send(message)
 
     async def snapshot(self, key: SectionKey, fresh: bool = False) -> link.SnapshotIs:
         request = next(self._requests)
