@@ -18,7 +18,7 @@ import structlog
 from coscribe.batch import Author, BatchHeader, LogEntry, decode_batch, entries_message
 from coscribe.link import EntriesAre
 from coscribe.names import SectionKey
-from coscribe.protocol import decode_op_entry
+from coscribe.protocol import Entries, decode_op_entry, decode_server_frame
 from persistence.records import LogReader, Unavailable
 
 RING_ENTRIES: Final = 4_096
@@ -190,9 +190,22 @@ class Room:
                     self._append_entry(entry)
         elif entries or self._target > before:  # trimmed from the stream: its owner has it
             found = await self._from_owner(self.key, before)
-            if found.messages and self.head == before:
-                self._append(_Held(before + 1, found.last, found.epoch, b",".join(found.messages)), ())
+            for message in found.messages:
+                self._append_message(message)
         return self.head != before
+
+    def _append_message(self, message: bytes) -> None:
+        """A finished message from the owner, which has the entries of one epoch."""
+        for run in decode_server_frame(message):
+            if (
+                isinstance(run, Entries)
+                and run.epoch is not None
+                and self.head is not None
+                and run.rev == self.head + 1
+            ):
+                ops = [decode_op_entry(entry) for entry in run.e]
+                authors = tuple(Author(op.client, op.cseq) for op in ops)
+                self._append(_Held(run.rev, run.rev + len(ops) - 1, run.epoch, message), authors)
 
     def _append_entry(self, entry: LogEntry) -> None:
         epoch = entry.epoch if entry.epoch != self.epoch else None
