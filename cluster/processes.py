@@ -62,6 +62,11 @@ def command_line(pid: int) -> list[str]:
         return []
 
 
+def program(pid: int) -> str:
+    """The name of the program that runs, empty if the process is gone."""
+    return Path((command_line(pid) or [""])[0]).name
+
+
 def is_running(process: ProcessId) -> bool:
     return identify(process.pid) == process
 

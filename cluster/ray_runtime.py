@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from cluster.config import Settings, load
 from cluster.data_folder import CannotStart, secret
-from cluster.processes import become_subreaper, command_line, descendants, end, exited
+from cluster.processes import become_subreaper, descendants, end, exited, program
 from cluster.ray_actors import RUNTIME_VARIABLE, ControllerActor, HostActor, stop_directly
 from cluster.ray_events import GO, Degraded, Gone, HostsStopped, RayEvent, RayStarted, Serving, Trouble, Waiting, encode
 
@@ -86,8 +86,8 @@ class Runtime:
                 tasks.create_task(self._watch(name))
             if self._settings.ray_address is None:
                 for server in descendants(os.getpid()):
-                    if (program := Path(command_line(server.pid)[0]).name) in RAY_SERVERS:
-                        tasks.create_task(self._watch_server(program, server.pid))
+                    if (name := program(server.pid)) in RAY_SERVERS:
+                        tasks.create_task(self._watch_server(name, server.pid))
 
     async def _watch(self, name: str) -> None:
         while True:
@@ -99,9 +99,9 @@ class Runtime:
             await self._until_gone(name, pid)
             self._tell(Gone(name, pid))
 
-    async def _watch_server(self, program: str, pid: int) -> None:
+    async def _watch_server(self, name: str, pid: int) -> None:
         await exited(pid)
-        self._tell(Degraded(f"Ray's {program} ended."))
+        self._tell(Degraded(f"Ray's {name} ended."))
 
     async def _pid(self, name: str) -> int:
         while True:

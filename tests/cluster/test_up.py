@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.processes import ProcessId, command_line, descendants, identify, is_running
+from cluster.processes import ProcessId, command_line, descendants, identify, is_running, program
 from tests.support.services import short_folder
 from tests.support.system import START_TIMEOUT_S, System
 
@@ -33,10 +33,10 @@ def wait_ended(processes: list[ProcessId]) -> None:
         time.sleep(0.02)
 
 
-def ray_server(system: System, program: str) -> int:
-    found = [p["pid"] for p in system.state()["others"] if Path(command_line(p["pid"])[0]).name == program]
+def ray_server(system: System, name: str) -> int:
+    found = [process.pid for process in descendants(system.pid("Ray")) if program(process.pid) == name]
     assert len(found) == 1
-    return int(found[0])
+    return found[0]
 
 
 @pytest.fixture
@@ -64,15 +64,15 @@ def test_a_part_that_is_killed_comes_back(system: System, part: str) -> None:
     assert f"{part} was killed by SIGKILL" in system.output or f"{part} (process {before}) ended" in system.output
 
 
-@pytest.mark.parametrize("program", ["raylet", "gcs_server"])
-def test_a_ray_that_lost_a_server_is_replaced(system: System, program: str) -> None:
+@pytest.mark.parametrize("server", ["raylet", "gcs_server"])
+def test_a_ray_that_lost_a_server_is_replaced(system: System, server: str) -> None:
     ray = system.pid("Ray")
     hosts = dict(system.state()["hosts"])
-    os.kill(ray_server(system, program), signal.SIGKILL)
+    os.kill(ray_server(system, server), signal.SIGKILL)
     system.wait_for(lambda: system.pid("Ray") != ray)
     system.wait_for(system.ready)
     assert not set(hosts.values()) & set(system.state()["hosts"].values())
-    assert f"Ray's {program} ended. Hosts go on." in system.output
+    assert f"Ray's {server} ended. Hosts go on." in system.output
     assert "did not stop by itself" not in system.output
 
 
