@@ -2,7 +2,8 @@
 
 Published batches are passed on as the bytes they came as, to every member that stands right before them. Pub/sub may
 lose messages in silence, so a gap in revisions, a renewed subscription or a head from beyond makes the room read the
-stream. A member stands at the last revision that was sent to it; one that is not level with the room (joining, catching
+stream. Before anything of another epoch is put behind what was read, the log must show that what was read is still in
+it. A member stands at the last revision that was sent to it; one that is not level with the room (joining, catching
 up, lagging) is brought up from the ring of recent batches or by the owner, and gets nothing else meanwhile.
 """
 
@@ -73,6 +74,7 @@ class Room:
         self._ring_entries = self._ring_bytes = 0
         self._ring_start = 0  # the ring has everything after this revision, up to head
         self._target = 0  # entries up to here are known to exist
+        self._doubtful = False  # something may have been lost since the log was last read
         self._repair: asyncio.Task[None] | None = None
 
     # --- What comes in ---
@@ -94,34 +96,34 @@ class Room:
             self.position(header.first - 1, header.epoch)
         assert self.head is not None, "a positioned room has a head"
         if header.epoch > self.epoch and header.first <= self.head:
-            self._fork(header.first)
-        if header.first == self.head + 1:
+            self._fork()
+            self.position(header.first - 1, header.epoch)
+        if header.first == self.head + 1 and (header.epoch == self.epoch or self.head == 0):
             self._append(_Held(header.first, header.last, header.epoch, body), header.authors)
         elif header.last > self.head:
-            self.gaps += 1
+            self.gaps += header.first > self.head + 1
             self.head_is(header.last)
 
     def head_is(self, revision: int) -> None:
         """Entries up to `revision` are in the log: read those that did not come."""
         self._target = max(self._target, revision)
-        if self.head is not None and self._target > self.head:
-            self.repair()
+        self._repair_soon()
 
     def position(self, revision: int, epoch: int) -> None:
         """The first thing known of the section: committed state at a revision."""
         if self.head is None:
             self.head, self._ring_start, self.epoch = revision, revision, epoch
+            self._repair_soon()
 
-    def _fork(self, first: int) -> None:
-        """Entries were lost and their revisions given anew: whoever has read them must join anew."""
-        log_event.error("fork", **self._names(), revision=first)
+    def _fork(self) -> None:
+        """Entries were lost and their revisions given anew. Who has read them must join anew; where the two histories
+        part is not known here, so that is everyone."""
+        log_event.error("fork", **self._names(), revision=self.head, epoch=self.epoch)
         for member in list(self.members):
-            if member.sent is None or member.sent >= first:
-                member.fork()
+            member.fork()
         self._ring.clear()
         self._ring_entries = self._ring_bytes = 0
-        self.head = self._ring_start = first - 1
-        self._target = self.head
+        self.head, self._target = None, 0
 
     def _append(self, held: _Held, authors: tuple[Author, ...]) -> None:
         self._ring.append(held)
@@ -157,42 +159,66 @@ class Room:
     # --- Repair ---
 
     def repair(self) -> None:
-        """Read the log from the head on."""
-        if self.head is not None and (self._repair is None or self._repair.done()):
+        """Messages may have been lost: read the log from the head on."""
+        self._doubtful = True
+        self._repair_soon()
+
+    def _repair_soon(self) -> None:
+        if self._incomplete and (self._repair is None or self._repair.done()):
             self._repair = asyncio.get_running_loop().create_task(self._read_log())
+
+    @property
+    def _incomplete(self) -> bool:
+        return self.head is not None and (self._doubtful or self.head < self._target)
 
     async def _read_log(self) -> None:
         """Until everything that is known to exist is here. What nobody can find after many tries was no entry."""
         tries = 0
-        while tries < REPAIR_TRIES:
+        while self._incomplete and tries < REPAIR_TRIES:
+            self._doubtful = False
             try:
                 if await self._read_page():
-                    tries = 0
-                    continue
-                if self.head is None or self.head >= self._target:
-                    return
+                    tries, self._doubtful = 0, True
                 tries += 1
+                if self._doubtful:
+                    continue
             except Unavailable as error:
+                self._doubtful = True
                 log_event.warning("repair put off", **self._names(), error=str(error))
-            await asyncio.sleep(REPAIR_RETRY_S)
-        log_event.error("repair given up", **self._names(), head=self.head, target=self._target)
-        self._target = self.head or 0
+            except Exception:  # the room goes on, and so does the next repair
+                tries += 1
+                log_event.exception("repair failed", **self._names())
+            if self._incomplete:
+                await asyncio.sleep(REPAIR_RETRY_S)
+        if self._incomplete:
+            log_event.error("repair given up", **self._names(), head=self.head, target=self._target)
+            self._target, self._doubtful = 0, False
 
     async def _read_page(self) -> bool:
         """Read on from the head; True if that brought something. Raises Unavailable."""
-        before = self.head
+        before, epoch = self.head, self.epoch
         if before is None:
             return False
-        entries = await self._reader.read(self.key, before, REPAIR_PAGE)
-        if entries and entries[0].revision == before + 1:
-            for entry in entries:
-                if self.head is not None and entry.revision == self.head + 1:
-                    self._append_entry(entry)
+        # With the entry at the head, if there is one: its epoch says whether it is the one that was read.
+        entries = list(await self._reader.read(self.key, max(before - 1, 0), REPAIR_PAGE))
+        first = entries[0].revision if entries else None
+        if first == max(before, 1):
+            if before == 0 or self._continues(entries.pop(0).epoch, epoch):
+                for entry in entries:
+                    if self.head is not None and entry.revision == self.head + 1:
+                        self._append_entry(entry)
         elif entries or self._target > before:  # trimmed from the stream: its owner has it
             found = await self._from_owner(self.key, before)
-            for message in found.messages:
-                self._append_message(message)
-        return self.head != before
+            if before == 0 or found.base_epoch == 0 or self._continues(found.base_epoch, epoch):
+                for message in found.messages:
+                    self._append_message(message)
+        return self.head not in (before, None)
+
+    def _continues(self, found: int, known: int) -> bool:
+        """Whether the entry at our head is in the log under the epoch that we know; else everyone joins anew."""
+        if found != known and self.head is not None:
+            self._fork()
+        return found == known
 
     def _append_message(self, message: bytes) -> None:
         """A finished message from the owner, which has the entries of one epoch."""
