@@ -199,17 +199,20 @@ class Room:
         before, epoch = self.head, self.epoch
         if before is None:
             return False
-        # With the entry at the head, if there is one: its epoch says whether it is the one that was read.
+        # With the entry at the head, if it is still there: its epoch says whether it is the one that was read.
         entries = list(await self._reader.read(self.key, max(before - 1, 0), REPAIR_PAGE))
-        first = entries[0].revision if entries else None
-        if first == max(before, 1):
-            if before == 0 or self._continues(entries.pop(0).epoch, epoch):
-                for entry in entries:
-                    if self.head is not None and entry.revision == self.head + 1:
-                        self._append_entry(entry)
-        elif entries or self._target > before:  # trimmed from the stream: its owner has it
+        verified = before == 0
+        if entries and entries[0].revision == before:
+            verified = self._continues(entries.pop(0).epoch, epoch)
+            if not verified:
+                return False
+        if verified and entries and entries[0].revision == before + 1:
+            for entry in entries:
+                if self.head is not None and entry.revision == self.head + 1:
+                    self._append_entry(entry)
+        elif entries or self._target > before:  # trimmed from the stream, or lost there: its owner has it
             found = await self._from_owner(self.key, before)
-            if before == 0 or found.base_epoch == 0 or self._continues(found.base_epoch, epoch):
+            if verified or found.base_epoch == 0 or self._continues(found.base_epoch, epoch):
                 for message in found.messages:
                     self._append_message(message)
         return self.head not in (before, None)

@@ -5,7 +5,8 @@ import asyncio
 import json
 
 from router.room import REPAIR_RETRY_S, REPAIR_TRIES
-from tests.router.bench import settle
+from tests.router.bench import KEY, settle
+from tests.router.owner import SectionLog
 from tests.router.test_room import stage
 
 
@@ -82,6 +83,20 @@ async def test_what_the_log_has_no_more_comes_from_the_owner() -> None:
         await settle()
         assert seat.revisions == [2, 3, 4, 5, 6, 7, 8]
         assert on.pages == 2
+
+
+async def test_what_the_log_lost_but_the_owner_has_comes_from_the_owner() -> None:
+    """Entries that were flushed before the log lost its tail count."""
+    async with stage(5, at=2) as on:
+        seat = on.sit(2)
+        whole, on.log.entries = on.log.entries, on.log.entries[:2]
+        on.room.head_is(5)
+        await asyncio.sleep(REPAIR_RETRY_S)
+        assert seat.revisions == []
+        on.reader.logs[KEY] = stream = SectionLog(KEY)
+        stream.entries, on.log.entries = whole[:2], whole
+        await asyncio.sleep(2 * REPAIR_RETRY_S)
+        assert seat.revisions == [3, 4, 5]
 
 
 async def test_what_comes_from_the_owner_keeps_its_epochs_and_acknowledges() -> None:
