@@ -252,6 +252,7 @@ class Connection:
 
     async def _snapshot(self, place: Place) -> None:
         while not self.closing:
+            await self._drained()
             try:
                 await self._acked(place)
                 found = await self.router.snapshot(place.room)
@@ -275,12 +276,13 @@ class Connection:
         found = place.room.epoch_of(after)
         if found is not None and found != epoch:
             place.fork()
-        elif composed:
-            await self._composed(place, after)
-        else:
+        elif not composed:
             await self._follow(place, after, None if found is not None else epoch)
+        elif found is not None or await self._page(place, after, epoch):
+            await self._composed(place, after)
 
     async def _composed(self, place: Place, after: int) -> None:
+        await self._drained()
         try:
             await self._acked(place)
             found = await self.router.links.composed(place.room.key, after)
@@ -289,6 +291,7 @@ class Connection:
             return
         self.outbox.push(found.message)
         place.room.position(found.revision, found.epoch)
+        place.room.head_is(found.revision)
         await self._follow(place, found.revision)
 
     async def _follow(self, place: Place, after: int, epoch: int | None = None) -> None:
@@ -296,6 +299,7 @@ class Connection:
         client knows for `after`, still to be verified by the owner."""
         room = place.room
         while not self.closing:
+            await self._drained()
             messages = room.since(after) if epoch is None else None
             if messages is not None:
                 for message in messages:
@@ -304,24 +308,33 @@ class Connection:
                 place.sent = max(after, room.head)
                 self.send(protocol.Head(room.key.section, room.head, room.epoch))  # the client sees that it has all
                 return
-            try:
-                page = await self.router.links.entries(room.key, after)
-            except Answerless as problem:
-                if problem.code == "ahead":
-                    place.fork()
-                    return
-                await self._put_off(problem)
-                continue
-            if epoch is not None and page.base_epoch != epoch:
-                place.fork()
+            page = await self._page(place, after, epoch)
+            if page is None:
                 return
-            epoch = None
             for message in page.messages:
                 self.outbox.push(message)
-            after = page.last
             if page.last == page.head:
                 room.position(page.head, page.epoch)
-            await self._drained()
+            elif page.last == after:
+                await asyncio.sleep(BRING_UP_RETRY_S)
+            room.head_is(page.head)
+            after, epoch = page.last, None
+
+    async def _page(self, place: Place, after: int, epoch: int | None) -> link.EntriesAre | None:
+        """The owner's entries after a revision. None: the client has read it under another epoch, or it is no more."""
+        while not self.closing:
+            try:
+                page = await self.router.links.entries(place.room.key, after)
+            except Answerless as problem:
+                if problem.code == "ahead" and await self.router.is_void(place.room.key, after):
+                    place.fork()
+                    return None
+                await self._put_off(problem)
+                continue
+            if epoch is None or page.base_epoch == epoch:
+                return page
+            place.fork()
+        return None
 
     async def _drained(self) -> None:
         """Wait until the client has read most of what waits for it."""
@@ -330,7 +343,7 @@ class Connection:
             await self._writable.wait()
 
     async def _put_off(self, problem: Answerless) -> None:
-        if problem.code == "moved":
+        if problem.code in ("moved", "ahead"):
             await self.router.refresh_map()
         await asyncio.sleep(BRING_UP_RETRY_S)
 
@@ -404,7 +417,11 @@ class Connection:
                 self.send(protocol.Head(section, place.room.head, place.room.epoch))
 
     async def _renew(self, ticket: str) -> None:
-        identity = await self.router.redeem(ticket, self.document.id)
+        try:
+            identity = await self.router.redeem(ticket, self.document.id)
+        except Unavailable:  # the ticket may be spent: the client comes back as it came
+            self.close(CloseCode.OVERLOAD, retry_after_s=1.0)
+            return
         if identity is None or identity.user != self.identity.user:
             self.close(CloseCode.UNAUTHENTICATED, "the ticket is not valid")
             return
@@ -418,6 +435,7 @@ class Connection:
         elif now - self.heard_at > 2 * heartbeat_s:
             self.close(CloseCode.GOING_AWAY, "nothing heard for too long")
         elif self.outbox.overrun:
+            self.outbox.clear()
             self.close(CloseCode.SLOW_CONSUMER, "far too slow a reader")
         if self.identity.expires is not None:
             left_s = self.identity.expires - self.router.unix_time()

@@ -49,3 +49,7 @@ class Outbox:
             size += len(parts[-1])
         self.size -= size
         return b"[%s]" % b",".join(parts)
+
+    def clear(self) -> None:
+        self._messages.clear()
+        self.size = 0

@@ -180,6 +180,14 @@ class Router:
             asking.add_done_callback(lambda task: self._ended(task, self._snapshots, room.key))
         return await asyncio.shield(asking)
 
+    async def is_void(self, key: SectionKey, revision: int) -> bool:
+        """Whether the log ends before a revision of which the owner has never heard: it may own the section no more."""
+        try:
+            (head,) = await self._reader.heads([key])
+        except Unavailable:
+            return False
+        return head is None or head[0] < revision
+
     # --- From the owners ---
 
     def _heard(self, message: link.ToRouter) -> None:
