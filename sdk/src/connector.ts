@@ -72,9 +72,9 @@ export class Connector {
     this.attempt = 0;
   }
 
-  welcomed(heartbeat_s: number): void {
+  welcomed(heartbeatS: number): void {
     this.refusedOnce = false;
-    if (this.current) this.current.heartbeat_s = heartbeat_s;
+    this.current?.welcome(heartbeatS);
   }
 
   /** Gives up this connection and makes another. */

@@ -125,7 +125,9 @@ class Binding implements QuillBinding {
   /** Leaving the editor ends a composition; what it holds is told as typed in a microtask. Then we come back. */
   private commitComposition(): void {
     let caret = this.quill.getSelection()?.index ?? null;
-    const follow = (delta: Delta) => void (caret = caret === null ? null : delta.transformPosition(caret));
+    const follow = (delta: Delta, _old: Delta, source: unknown) => {
+      if (caret !== null) caret = delta.transformPosition(caret, source === this);
+    };
     this.quill.on("text-change", follow);
     this.quill.root.blur();
     queueMicrotask(() => {

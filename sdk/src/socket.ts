@@ -20,6 +20,8 @@ export class Socket {
   private heartbeatMs = OPENING_TIMEOUT_MS / 2;
   private heardAtMs: number;
   private saidAtMs: number;
+  /** Before the welcome a server takes hello and nothing else. */
+  private welcomed = false;
   private over = false;
 
   constructor(url: string, webSocket: typeof WebSocket, listener: SocketListener) {
@@ -44,8 +46,9 @@ export class Socket {
     this.socket.send(JSON.stringify(message));
   }
 
-  set heartbeat_s(seconds: number) {
-    this.heartbeatMs = seconds * 1000;
+  welcome(heartbeatS: number): void {
+    this.heartbeatMs = heartbeatS * 1000;
+    this.welcomed = true;
     this.watch();
   }
 
@@ -77,7 +80,7 @@ export class Socket {
       this.end(ABNORMAL, "the server is silent");
       return;
     }
-    if (nowMs - Math.min(this.heardAtMs, this.saidAtMs) >= this.heartbeatMs) this.probe();
+    if (this.welcomed && nowMs - Math.min(this.heardAtMs, this.saidAtMs) >= this.heartbeatMs) this.probe();
     const next = Math.min(this.heartbeatMs - (nowMs - this.saidAtMs), 2 * this.heartbeatMs - (nowMs - this.heardAtMs));
     this.timer = setTimeout(() => this.watch(), Math.max(next, this.heartbeatMs / 8));
   }

@@ -239,11 +239,19 @@ test("who only listens still says something", async () => {
   assert.equal(socket.said.filter(({ t }) => t === "ping").length, 1);
 });
 
-test("a handshake without an end is given up", async () => {
+test("a handshake without an end is given up, and so is a server that does not welcome", async () => {
   await open();
   await tick(20_000);
   await tick(250);
+  const silent = FakeSocket.last.open();
   assert.equal(FakeSocket.all.length, 2);
+  await tick(20_000);
+  await tick(500);
+  assert.equal(FakeSocket.all.length, 3);
+  assert.deepEqual(
+    silent.said.map(({ t }) => t),
+    ["hello"],
+  );
 });
 
 test("a server that breaks the protocol is left", async () => {
