@@ -1,6 +1,9 @@
 """How much one socket may send. Pure: time is an argument."""
 
 from dataclasses import dataclass
+from typing import Final
+
+_ROUNDING: Final = 1e-9  # who waited as long as it was told must not be refused for the last bit of a float
 
 
 @dataclass(slots=True)
@@ -20,7 +23,7 @@ class TokenBucket:
         """Take a token; returns 0.0, or the seconds until there will be one (then none was taken)."""
         self.tokens = min(self.burst, self.tokens + (now - self.at) * self.rate)
         self.at = now
-        if self.tokens >= 1.0:
+        if self.tokens >= 1.0 - _ROUNDING:
             self.tokens -= 1.0
             return 0.0
         return (1.0 - self.tokens) / self.rate

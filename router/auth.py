@@ -15,6 +15,7 @@ from coscribe.protocol import Role
 ALGORITHM: Final = "HS256"
 COOKIE: Final = "coscribe_access"
 LEEWAY_S: Final = 10
+LATEST_EXPIRY: Final = 2**53 - 1  # Unix seconds; clients are told in JSON
 NAME_LENGTH: Final = 80
 _ROLES: Final = ("reader", "writer", "owner")
 
@@ -66,6 +67,8 @@ class Tokens:
             raise Unauthenticated("the token names no user or no role")
         if document is not None and not isinstance(document, str):
             raise Unauthenticated("the token's document is not a text")
+        if int(claims["exp"]) > LATEST_EXPIRY:
+            raise Unauthenticated("the token expires at no time that could be said")
         name = claims.get("name")
         shown = name[:NAME_LENGTH] if isinstance(name, str) and name else user[:NAME_LENGTH]
         return Identity(user, shown, role, int(claims["exp"]), document)
