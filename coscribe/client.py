@@ -22,12 +22,13 @@ import msgspec
 
 from coscribe import session as core
 from coscribe.ot import Delta
-from coscribe.protocol import SUBPROTOCOL, BadMessage, CloseCode, Move, object_bytes
+from coscribe.protocol import SUBPROTOCOL, CloseCode, Move, object_bytes
 from coscribe.session import Event, Forked, Session
 
 BACKOFF_BASE_S: Final = 0.25
 BACKOFF_CAP_S: Final = 15.0
 CONNECT_TIMEOUT_S: Final = 10.0
+CLOSE_TIMEOUT_S: Final = 1.0
 PARKED_MOST: Final = 1_000
 _ABNORMAL: Final = 1006
 FRAME_BYTES: Final = 64 * 1024 * 1024  # a snapshot of the largest document is one frame
@@ -74,7 +75,7 @@ class DocumentClient:
     """One document, kept connected. `on_event` is called with each event, in order; it must not block.
 
     `urls` are the base addresses of routers; each attempt takes the next. Raises from the waiting methods: `Closed`
-    when the server will not have us, `Forked` when its history is not ours, TimeoutError.
+    when the server will not have us, `Forked` when its history is not ours, whatever `on_event` raised, TimeoutError.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class DocumentClient:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._on_event = on_event
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._cut = asyncio.Event()  # the present socket is to be given up
         self._wake = asyncio.Event()  # something to send, or a new time to look at
         self._changed: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
@@ -164,8 +165,7 @@ class DocumentClient:
 
     def drop(self) -> None:
         """Cut the socket as a bad network would; the client connects anew."""
-        if self._socket is not None and (transport := self._socket.get_extra_info("transport")):
-            transport.abort()
+        self._cut.set()
 
     # --- The connection ---
 
@@ -176,7 +176,7 @@ class DocumentClient:
                 draw = random.random()
                 await asyncio.sleep(max(wait_s * (1 + draw / 2), backoff_s(self._attempt, draw)))
                 self._attempt += 1
-        except (Closed, Forked, BadMessage) as error:
+        except Exception as error:  # whatever ends this task, an event's receiver included: who waits hears of it
             self.failed = error
             self._emit([])
 
@@ -191,29 +191,31 @@ class DocumentClient:
                 )
         except (aiohttp.ClientError, OSError, TimeoutError):
             return 0.0
-        self._socket = socket
+        self._cut.clear()
         self.session.connected(time.monotonic())
         self._wake.set()
         try:
             code, reason = await self._converse(socket)
         finally:
-            self._socket = None
             self.session.disconnected()
-            await socket.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0 if self._cut.is_set() else CLOSE_TIMEOUT_S):
+                    await socket.close()
         if code in _STOPS:
             raise Forked("the server has another history") if code == CloseCode.FORK else Closed(code, reason)
         return _asked_wait_s(reason)
 
     async def _converse(self, socket: aiohttp.ClientWebSocketResponse) -> tuple[int, str]:
-        """Read and write until either ends; returns the close code and reason, 1006 for a broken connection."""
+        """Read and write until either ends or the socket is given up; returns the close code and reason, 1006 for a
+        broken connection."""
         reader = asyncio.create_task(self._read(socket))
-        writer = asyncio.create_task(self._write(socket))
+        tasks = (reader, asyncio.create_task(self._write(socket)), asyncio.create_task(self._cut.wait()))
         try:
-            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (reader, writer):
+            for task in tasks:
                 task.cancel()
-            ends = await asyncio.gather(reader, writer, return_exceptions=True)
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
         for end in ends:
             if isinstance(end, BaseException) and not isinstance(
                 end, (aiohttp.ClientError, OSError, asyncio.CancelledError)
