@@ -3,185 +3,31 @@
 The shell tells it what happened (`connected`, `receive`, `edit`, `tick`), sends what `outgoing` hands out and acts on
 the events it returns. In a section at most one operation is in flight; what is typed meanwhile is composed into one
 buffer. What the editor shows is the server's content, then the operation in flight, then the buffer.
-
-Tie rule (docs/architecture.md): of two inserts at one place the one ordered later goes left. A received entry is
-ordered before what is in flight here, so `mine` moves by `received.transform(mine, False)`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec import Raw
 
 from coscribe import protocol
+from coscribe.events import Acknowledged, Changed, Event, Forked, Joined, Parked, Silent, Synced, Told
 from coscribe.names import FIRST_SECTION
-from coscribe.ot import OWN_LIMITS, Content, Delta, DeltaTooLarge, InvalidDelta, decode, encode
-from coscribe.protocol import BadMessage, CaughtUp, Entries, Head, Nack, NackCode, Snapshot, Welcome
+from coscribe.ot import Delta, InvalidDelta, encode
+from coscribe.protocol import Head, Nack, NackCode, Welcome
+from coscribe.readings import ComposedChange, EntryRun, Reading, WholeSection, read_message
+from coscribe.section_copy import InFlight, SectionCopy
+
+__all__ = [
+    "COMPOSED_FROM", "RESEND_AFTER_S", "Acknowledged", "Changed", "Event", "Forked", "Joined", "Parked", "SectionCopy",
+    "Session", "Silent", "Synced", "Told",
+]  # fmt: skip
 
 RESEND_AFTER_S: Final = 5.0
 """Without an acknowledgement for so long an operation is sent again; the owner drops a duplicate."""
 
 COMPOSED_FROM: Final = 64
 """From so many missing entries on one composed change is asked for, where nothing is in flight."""
-
-
-class Forked(Exception):
-    """The server's history is not the one this session has read (close code 4409), or another tab uses its client id.
-
-    Join anew with a new session; `Session.pending` has the edits to keep aside."""
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """Every section is here: editing may start, from `content`."""
-
-    content: Delta
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """What the editor shows changes by `delta`, in document positions. `source` is the author's client id and cseq
-    for an entry, None for a composed change or the undoing of a refused operation."""
-
-    delta: Delta
-    source: tuple[str, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The operation `cseq` of this client is durable, at `revision` of its section."""
-
-    section: str
-    cseq: int
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """The operation was refused for good and is undone here; the editor may offer its delta again."""
-
-    section: str
-    cseq: int
-    code: NackCode
-    message: str
-    delta: Delta
-
-
-@dataclass(frozen=True, slots=True)
-class Synced:
-    """After a (re)connect: everything the server had said is read. Time to reset the backoff."""
-
-
-@dataclass(frozen=True, slots=True)
-class Silent:
-    """Nothing heard for twice the heartbeat: close and connect anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A message that is the shell's to act on: welcome, presence, expiring, move, error."""
-
-    message: protocol.Welcome | protocol.Presence | protocol.Expiring | protocol.Move | protocol.Error
-
-
-Event = Joined | Changed | Acknowledged | Parked | Synced | Silent | Told
-
-
-@dataclass(slots=True)
-class _InFlight:
-    cseq: int
-    delta: Delta
-    sent_at: float
-    retry_at: float
-
-
-@dataclass(slots=True)
-class SectionCopy:
-    """A client's copy of a section: the server's content at a revision, and what is its own."""
-
-    id: str
-    content: Content
-    revision: int
-    epoch: int
-    next: str | None
-    sealed: str | None
-    in_flight: _InFlight | None = None
-    buffer: Delta = field(default_factory=Delta)
-    known_head: int = 0
-    asked_at: float | None = None  # when a catch-up was asked for and not yet answered
-
-    @property
-    def pending(self) -> Delta:
-        """What is typed here and not acknowledged, as one change of the server's content."""
-        return self.in_flight.delta.compose(self.buffer) if self.in_flight else self.buffer
-
-    @property
-    def local_length(self) -> int:
-        flying = self.in_flight.delta.length_change if self.in_flight else 0
-        return self.content.length + flying + self.buffer.length_change
-
-    def local(self) -> Delta:
-        """The section as the editor shows it."""
-        return self.content.delta().compose(self.pending)
-
-    def rebase(self, received: Delta) -> Delta:
-        """Move what is pending behind a received change; returns that change as the editor must apply it."""
-        if self.in_flight:
-            mine = self.in_flight.delta
-            self.in_flight.delta = received.transform(mine, False)
-            received = mine.transform(received, True)
-        buffer = self.buffer
-        self.buffer = received.transform(buffer, False)
-        return buffer.transform(received, True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Log entries, read: (client, cseq, delta) of each."""
-
-    message: Entries
-    entries: list[tuple[str, int, Delta]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Whole:
-    """A snapshot, read."""
-
-    message: Snapshot
-    content: Content
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A composed change, read."""
-
-    message: CaughtUp
-    delta: Delta
-
-
-_Read = protocol.ServerMessage | Entries | _Run | _Whole | _Change
-
-
-def _checked(message: protocol.ServerMessage | Entries) -> _Read:
-    """The message with every delta in it read. Raises BadMessage."""
-    try:
-        match message:
-            case Entries(e=raws, rev=rev):
-                if rev < 1:
-                    raise BadMessage(f"no entry leads to revision {rev}")
-                ops = [protocol.decode_op_entry(raw) for raw in raws]
-                return _Run(message, [(op.client, op.cseq, decode(bytes(op.delta), OWN_LIMITS)) for op in ops])
-            case Snapshot(delta=raw):
-                return _Whole(message, Content.from_delta(decode(bytes(raw), OWN_LIMITS)))
-            case CaughtUp(delta=raw, from_=from_, rev=rev):
-                if rev < from_:
-                    raise BadMessage(f"a change from revision {from_} does not lead to {rev}")
-                return _Change(message, decode(bytes(raw), OWN_LIMITS))
-            case _:
-                return message
-    except (InvalidDelta, DeltaTooLarge) as error:
-        raise BadMessage(str(error)) from None
 
 
 def _replacement(before: Delta, after: Delta) -> Delta:
@@ -272,21 +118,21 @@ class Session:
     def receive(self, frame: str | bytes, now: float) -> list[Event]:
         """Read a frame. Raises BadMessage for what no server says, having changed nothing, and Forked for another
         history."""
-        messages = [_checked(message) for message in protocol.decode_server_frame(frame)]
+        messages = [read_message(message) for message in protocol.decode_server_frame(frame)]
         self._heard_at = now
         for message in messages:
             self._read(message, now)
         return self._take_events()
 
-    def _read(self, message: _Read, now: float) -> None:
+    def _read(self, message: Reading, now: float) -> None:
         match message:
-            case _Run():
+            case EntryRun():
                 self._read_entries(message, now)
             case Welcome():
                 self._welcomed(message, now)
-            case _Whole():
+            case WholeSection():
                 self._read_snapshot(message, now)
-            case _Change():
+            case ComposedChange():
                 self._read_composed(message, now)
             case Nack():
                 self._refused(message, now)
@@ -320,7 +166,7 @@ class Session:
 
     # --- Reading ---
 
-    def _read_snapshot(self, whole: _Whole, now: float) -> None:
+    def _read_snapshot(self, whole: WholeSection, now: float) -> None:
         message, content = whole.message, whole.content
         copy = self._copies.get(message.s)
         if copy:
@@ -355,7 +201,7 @@ class Session:
                 f"revision {rev} of section {copy.id} has epoch {epoch}, and revision {copy.revision} had {copy.epoch}"
             )
 
-    def _read_entries(self, run: _Run, now: float) -> None:
+    def _read_entries(self, run: EntryRun, now: float) -> None:
         message = run.message
         copy = self._copies.get(message.s)
         if copy is None:
@@ -409,7 +255,7 @@ class Session:
             offset += other.local_length
         return delta.shifted(offset)
 
-    def _read_composed(self, change: _Change, now: float) -> None:
+    def _read_composed(self, change: ComposedChange, now: float) -> None:
         """Used only where it starts from; something in flight needs the entries one by one."""
         message = change.message
         copy = self._copies.get(message.s)
@@ -497,7 +343,7 @@ class Session:
     def _flush(self, copy: SectionCopy, now: float) -> None:
         if copy.in_flight is None and copy.buffer and copy.sealed is None:
             self.cseq += 1
-            copy.in_flight = _InFlight(self.cseq, copy.buffer, now, now + RESEND_AFTER_S)
+            copy.in_flight = InFlight(self.cseq, copy.buffer, now, now + RESEND_AFTER_S)
             copy.buffer = Delta()
             self._submit(copy, now)
 
