@@ -83,7 +83,7 @@ class Actor:
             await running.stop()
 
     async def _listen(self) -> None:
-        """A second way to say `stop`, for when Ray has lost its raylet and carries no calls any more."""
+        """Where `stop` is said: Ray carries no calls once it has lost its raylet."""
         path = control_socket(self._name, os.getpid())
         if path is not None:
             async with await asyncio.start_unix_server(self._told, path) as server:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from cluster.config import Settings, load
 from cluster.data_folder import CannotStart, secret
-from cluster.processes import become_subreaper, descendants, end, exited, program
+from cluster.processes import become_subreaper, descendants, end, exited, identify, program
 from cluster.ray_actors import RUNTIME_VARIABLE, ControllerActor, HostActor, stop_directly
 from cluster.ray_events import GO, Degraded, Gone, HostsStopped, RayEvent, RayStarted, Serving, Trouble, Waiting, encode
 
@@ -137,23 +137,20 @@ class Runtime:
             await asyncio.sleep(ANSWER_TIMEOUT_S)
 
     async def stop(self) -> None:
-        """Hosts hand off and flush, all at once; then the controller."""
-        hosts = [name for name in self._names if name != CONTROLLER]
+        """Hosts hand off and flush, all at once; then the controller. Not by Ray's calls, which need a raylet."""
+        hosts = [name for name in self._pids if name != CONTROLLER]
         await asyncio.gather(*(self._stop(name) for name in hosts))
         self._tell(HostsStopped())
         await self._stop(CONTROLLER)
-        for actor in self._actors.values():
-            self._ray.kill(actor)
 
     async def _stop(self, name: str) -> None:
+        pid = self._pids.get(name, 0)
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                try:
-                    await self._actors[name].stop.remote()
-                except self._ray.exceptions.RayError:
-                    await stop_directly(name, self._pids[name])
-        except (OSError, KeyError) as error:  # TimeoutError is an OSError
-            self._tell(Trouble(f"{name} did not stop by itself: {type(error).__name__} {error}".strip()))
+                await stop_directly(name, pid)
+        except OSError as error:  # TimeoutError is one
+            if identify(pid):
+                self._tell(Trouble(f"{name} did not stop by itself: {type(error).__name__} {error}".strip()))
 
 
 def start_ray(settings: Settings) -> Any:
