@@ -5,6 +5,7 @@ outbox, in order: `welcome`, then for each section its snapshot or what was miss
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -139,7 +140,7 @@ class Connection:
             self.close(CloseCode.TOO_MANY_MESSAGES, retry_after_s=wait_s)
             return
         try:
-            self._take(protocol.decode_client_message(frame), now)
+            self._take(_decode(frame), now)
         except BadMessage as error:
             self.send(protocol.Error("bad_message", str(error)))
             self.close(CloseCode.BAD_MESSAGE, str(error))
@@ -453,6 +454,28 @@ class Connection:
         for place in self.places.values():
             place.room.members.pop(place, None)
         await self.router.left(self)
+
+
+def _decode(frame: str) -> protocol.ClientMessage:
+    """Half a surrogate pair, which an editor can put into an operation, is no JSON to our decoder: such an operation
+    is for the owner to refuse, like any other that is `invalid`; the client goes on. Raises BadMessage."""
+    try:
+        return protocol.decode_client_message(frame)
+    except BadMessage:
+        if "\\ud" not in frame and "\\uD" not in frame:
+            raise
+        whole = _SURROGATE.sub(lambda found: found[0] if len(found[0]) != _HALF else "\\u0000", frame)
+        message = protocol.decode_client_message(whole)
+        if not isinstance(message, protocol.Op):
+            raise
+        return message
+
+
+_HALF: Final = len(r"\ud83d")
+_SURROGATE: Final = re.compile(
+    r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+"""An escaped backslash, a pair, or half of one."""
 
 
 def _check_numbers(*numbers: int) -> None:

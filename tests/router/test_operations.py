@@ -216,3 +216,22 @@ async def test_two_sockets_of_one_client_each_have_an_operation_of_their_own() -
         await asyncio.sleep(10)
         assert new.revisions == [1, 2]
         assert b.log.head == 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "reaches"),
+    [
+        (r'["\ud83d"]', r'["\u0000"]'),
+        (r'["\ude00\uD83D"]', r'["\u0000\u0000"]'),
+        (r'["\\\ud83d\ud83d\ude00\\ud83d"]', r'["\\\u0000\ud83d\ude00\\ud83d"]'),
+        (r'[{"insert":"x","attributes":{"\udfff":1}}]', r'[{"insert":"x","attributes":{"\u0000":1}}]'),
+    ],
+)
+async def test_half_a_surrogate_pair_reaches_the_owner_as_what_it_refuses(sent: str, reaches: str) -> None:
+    async with bench() as b:
+        tab = await b.join()
+        b.host.silent = (link.Submit,)
+        tab.say_text('{"t":"op","s":"0","base":0,"cseq":1,"delta":' + sent + "}")
+        await settle()
+        assert tab.code is None
+        assert [m.delta.decode() for m in b.host.received if isinstance(m, link.Submit)] == [reaches]
