@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cluster.config import DURABILITY_WORDS, PREFIX, Settings, load, unknown
+from cluster.config import DURABILITY_WORDS, KEPT_SECRETS, PREFIX, Settings, load, unknown
 from cluster.data_folder import CannotStart
 from cluster.display import Display, Terminal
 
@@ -96,7 +96,7 @@ def config(
 ) -> None:
     """Show every setting, as it would be used now. Secrets are hidden."""
     try:
-        settings = _settings(data=data)
+        settings = _settings(data=data).effective()
     except CannotStart as error:
         _refuse(error)
     shown = dict(settings.shown())
@@ -104,9 +104,11 @@ def config(
         out.print_json(json.dumps(shown))
         return
     table = Table("variable", "value", "meaning", box=None, pad_edge=False, header_style="bold")
+    kept = dict.fromkeys(KEPT_SECRETS, "(kept in secrets/)")
     for name, text in shown.items():
+        text = text or kept.get(name, "–")
         meaning = Settings.model_fields[name].description or ""
-        table.add_row(PREFIX + name.upper(), Text(text or "–", overflow="fold"), Text(meaning, style="dim"))
+        table.add_row(PREFIX + name.upper(), Text(text, overflow="fold"), Text(meaning, style="dim"))
     out.print(table)
 
 

@@ -19,6 +19,7 @@ from cluster.data_folder import CannotStart, secret
 PREFIX: Final = "COSCRIBE_"
 NOT_SETTINGS: Final = {"COSCRIBE_REQUIRE", "COSCRIBE_RUNTIME"}  # of the test run; of `up` for its children
 MOST_LOCAL_HOSTS: Final = 8
+KEPT_SECRETS: Final = ("token_secret", "cluster_secret")
 SHORTEST_SECRET: Final = 32  # characters; HS256 wants 256 bits
 
 Durability = Literal["memory", "process", "fsync", "replica"]
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     hosts: int = Field(
         default_factory=_hosts, ge=1, le=256, description="shard hosts; by default one a core, at most 8"
     )
+    host_bind: str = Field("127.0.0.1", description="address on which shard hosts listen, and where routers find them")
     redis_url: SecretStr | None = Field(None, description="a Redis 7.2 or Valkey 8 of yours; without it, a private one")
     postgres_url: SecretStr | None = Field(None, description="a Postgres 15 of yours; without it, a private one")
     ray_address: str | None = Field(None, description="a Ray cluster of yours; without it, a private one")
@@ -84,7 +86,7 @@ class Settings(BaseSettings):
                 f"guests are only let in on loopback, and bind is {self.bind}: "
                 "everyone who reaches it could read and write everything. Set COSCRIBE_GUESTS=false and give out tokens"
             )
-        for name in ("token_secret", "cluster_secret"):
+        for name in KEPT_SECRETS:
             value: SecretStr | None = getattr(self, name)
             if value and len(value.get_secret_value()) < SHORTEST_SECRET:
                 raise ValueError(f"{name} is too short: it needs {SHORTEST_SECRET} characters or more")
@@ -92,16 +94,16 @@ class Settings(BaseSettings):
             raise ValueError("durability replica needs a Redis with replicas: give its address as redis_url")
         return self
 
+    def effective(self) -> "Settings":
+        """As they will be used; secrets and the addresses of private servers are still open."""
+        guests = is_loopback(self.bind) if self.guests is None else self.guests
+        return self.model_copy(update={"data": self.data.absolute(), "guests": guests})
+
     def resolved(self) -> "Settings":
         """With nothing left open but the addresses of private servers: secrets come from the data folder."""
-        data = self.data.absolute()
-        changes: dict[str, Any] = {"data": data}
-        if self.guests is None:
-            changes["guests"] = is_loopback(self.bind)
-        for name in ("token_secret", "cluster_secret"):
-            if getattr(self, name) is None:
-                changes[name] = SecretStr(secret(data, name))
-        return self.model_copy(update=changes)
+        found = self.effective()
+        secrets = {name: SecretStr(secret(found.data, name)) for name in KEPT_SECRETS if getattr(self, name) is None}
+        return found.model_copy(update=secrets)
 
     def environment(self) -> dict[str, str]:
         """The variables from which a child reads these settings."""

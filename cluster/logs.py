@@ -38,6 +38,11 @@ def write_output_to(path: Path) -> None:
     os.close(descriptor)
 
 
+def begin_anew(path: Path) -> None:
+    """Keep the log of the run before as `….1`. Nobody writes to it any more."""
+    path.replace(path.with_name(path.name + ".1"))
+
+
 def bound(path: Path, largest: int = LARGEST_LOG_BYTES) -> None:
     """Keep the newest part of a log that has grown too large as `….1`, and go on with an empty one.
 

@@ -124,6 +124,7 @@ class HostActor(Actor):
                 redis_url=given(settings.redis_url),
                 postgres_url=given(settings.postgres_url),
                 cluster_secret=given(settings.cluster_secret),
+                bind=settings.host_bind,
                 lease_ttl_s=settings.lease_ttl_s,
                 durability=settings.durability,
                 op_bytes=settings.limit_op_bytes,

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from cluster.config import PREFIX, Settings
 from cluster.data_folder import lock, private_folder, runtime_folder
 from cluster.display import Display
-from cluster.logs import bound
+from cluster.logs import begin_anew, bound
 from cluster.ports import refuse_busy_port, until_listening
 from cluster.processes import Child, ProcessId, become_subreaper, descendants, end, end_adopted, identify, spawn
 from cluster.ray_child import RayChild
@@ -79,7 +79,7 @@ class Up:
     async def run(self, stop: Stop, serving: Callable[[], None]) -> None:
         """Start, call `serving`, and keep everything running until a stop is asked for. Raises CannotStart."""
         for log in self._logs.glob("*.log"):
-            bound(log, largest=0)
+            begin_anew(log)
         self._ray_part.child = self._ray.begin().child  # first, for it takes longest
         parts = [*self._services.parts, self._ray_part, *self._routers]
         keepers = [asyncio.create_task(self._supervisor.keep(part)) for part in parts]

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from cluster.data_folder import CannotStart, last_line, log_tail
 from cluster.display import Display, Terminal
-from cluster.logs import bound
+from cluster.logs import begin_anew, bound
 from cluster.ports import refuse_busy_port, until_listening, web_address
 from cluster.processes import spawn
 
@@ -62,6 +62,9 @@ def test_a_log_is_cut_and_its_writer_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "part.log.1").read_bytes().endswith(b"line 98\nline 99\n")
     assert (tmp_path / "part.log.1").stat().st_size == 50
     bound(tmp_path / "none.log")
+    begin_anew(log)
+    assert (tmp_path / "part.log.1").read_bytes() == b"next\n"
+    assert not log.exists()
 
 
 def test_the_end_of_a_log(tmp_path: Path) -> None:
