@@ -22,14 +22,17 @@ from coscribe.section import Doubt, Known, Later, Prepared, Refused, Section, Su
 from persistence.records import Answer, DirtyMark, Durable, Log, Store, Unavailable
 
 PAGE_ENTRIES: Final = 500
+PAGE_BYTES: Final = 2 * 1024 * 1024  # but for one entry that is longer
 SNAPSHOT_LAG: Final = 64  # a cached snapshot so many entries old will do for a joiner: routers hold those entries
-HELD_MOST: Final = 1_000  # operations that wait for an answer of the log
+HELD_MOST: Final = 1_000  # operations of one kind, or questions, that wait for an answer of the log
+READS_MOST: Final = 32  # questions for which a store is read at a time
 UNCOMMITTED_MOST: Final = 5_000  # prepared entries while the log does not answer; more are refused as `unavailable`
 RETRY_FIRST_S: Final = 0.05
 RETRY_CAP_S: Final = 1.0
 
 log_event = structlog.get_logger("section")
 Reply = Callable[[link.ToRouter], None]
+_Offer = tuple[link.Submit, Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,11 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """An operation at `revision`, to be answered when that is durable (`duplicate`), or if it never will be."""
+    """An operation at `revision`, which is not durable yet."""
 
     revision: int
     message: link.Submit
     reply: Reply
-    duplicate: bool
 
 
 class SectionActor:
@@ -73,8 +75,12 @@ class SectionActor:
         self._mark: DirtyMark | None = None
         self._pump: asyncio.Task[None] | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._waiting: deque[_Waiting] = deque()
-        self._held: deque[tuple[link.Submit, Reply]] = deque()
+        self._reads = 0
+        self._waiting: deque[_Waiting] = deque()  # what the commit publishes answers them
+        self._duplicates: dict[str, _Waiting] = {}  # the last one of each client: answered at the commit
+        self._held: list[_Offer] = []  # offered again after the commit
+        self._doubted: list[_Offer] = []  # the log will be asked about these,
+        self._asking: list[_Offer] = []  # and is asked about these now
         self._snapshot_asks: list[tuple[int, int, Reply]] = []  # request, least revision, reply
 
     @property
@@ -89,7 +95,7 @@ class SectionActor:
             self._move(message, reply)
             return
         if self._closing:
-            self._hold(message, reply)
+            self._hold(self._held, message, reply)
             return
         if self.section.revision - self.section.committed_revision >= UNCOMMITTED_MOST:
             self._refuse(message, reply, NackCode.UNAVAILABLE, "the log does not answer", 1.0)
@@ -98,24 +104,26 @@ class SectionActor:
         match self.section.submit(op, self.used_ms):
             case Prepared(revision):
                 self.operations += 1
-                self._waiting.append(_Waiting(revision, message, reply, duplicate=False))
+                self._waiting.append(_Waiting(revision, message, reply))
                 self._commit_soon()
             case Known(revision) if revision <= self.section.committed_revision:
                 reply(link.Duplicate(self.key, message.ref, message.client, message.cseq, revision))
             case Known(revision):
-                self._waiting.append(_Waiting(revision, message, reply, duplicate=True))
+                self._duplicates[message.client] = _Waiting(revision, message, reply)
             case Refused(code, text):
                 self._refuse(message, reply, code, text)
             case Later():
-                self._hold(message, reply)
+                self._hold(self._held, message, reply)
             case Doubt():
-                self._start(self._verify(message, reply))
+                self._hold(self._doubted, message, reply)
+                if not self._asking:
+                    self._start(self._verify())
 
-    def _hold(self, message: link.Submit, reply: Reply) -> None:
-        if len(self._held) >= HELD_MOST:
+    def _hold(self, offers: list[_Offer], message: link.Submit, reply: Reply) -> None:
+        if len(offers) >= HELD_MOST:
             self._refuse(message, reply, NackCode.UNAVAILABLE, "too many operations wait for the log", 0.5)
         else:
-            self._held.append((message, reply))
+            offers.append((message, reply))
 
     def _refuse(
         self, message: link.Submit, reply: Reply, code: NackCode, text: str, retry_after_s: float | None = None
@@ -125,20 +133,33 @@ class SectionActor:
     def _move(self, message: link.Submit, reply: Reply) -> None:
         reply(link.Moved(self.key, message.ref, message.client, message.cseq))
 
-    async def _verify(self, message: link.Submit, reply: Reply) -> None:
-        """An operation from beyond our log: ask the log whether we still own the section."""
-        try:
-            found = await self._log.state(self.key)
-        except Unavailable:
-            self._refuse(message, reply, NackCode.UNAVAILABLE, "the log does not answer", 1.0)
-            return
+    async def _verify(self) -> None:
+        """Operations from beyond our log: ask the log whether we still own the section."""
+        while self._doubted and not self._asking:
+            self._asking, self._doubted = self._doubted, []
+            try:
+                end = await self._ask_end()
+            except Unavailable:
+                asked, self._asking = self._asking, []
+                for message, reply in asked:
+                    self._refuse(message, reply, NackCode.UNAVAILABLE, "the log does not answer", 1.0)
+                continue
+            asked, self._asking = self._asking, []
+            for message, reply in asked:
+                if message.base > end:
+                    self._refuse(message, reply, NackCode.AHEAD, f"revision {message.base} does not exist")
+                else:
+                    self.submit(message, reply)
+
+    async def _ask_end(self) -> int:
+        """The last revision in the log. Leaves if it shows that we are not its owner any more. Raises Unavailable."""
+        found = await self._log.state(self.key)
+        unanswered = self.section.unanswered
         if found is None or found.epoch > self.section.epoch:
             self.leave("a newer owner exists")
-            self._move(message, reply)
-        elif message.base > found.revision:
-            self._refuse(message, reply, NackCode.AHEAD, f"revision {message.base} does not exist")
-        else:
-            self.submit(message, reply)
+        elif found.revision > (unanswered.last if unanswered else self.section.committed_revision):
+            self.leave("the log is ahead of this owner")
+        return found.revision if found else 0
 
     # --- Commit ---
 
@@ -200,13 +221,13 @@ class SectionActor:
         self.section.committed()
         revision = self.section.committed_revision
         while self._waiting and self._waiting[0].revision <= revision:
-            done = self._waiting.popleft()
-            if done.duplicate:
-                message = done.message
-                done.reply(link.Duplicate(self.key, message.ref, message.client, message.cseq, done.revision))
+            self._waiting.popleft()
+        for done in [each for each in self._duplicates.values() if each.revision <= revision]:
+            message = self._duplicates.pop(done.message.client).message
+            done.reply(link.Duplicate(self.key, message.ref, message.client, message.cseq, done.revision))
         self._answer_snapshots()
         if self._held and not self._closing:
-            held, self._held = self._held, deque()
+            held, self._held = self._held, []
             for message, reply in held:
                 self.submit(message, reply)
 
@@ -214,9 +235,19 @@ class SectionActor:
 
     def fetch_snapshot(self, request: int, fresh: bool, reply: Reply) -> None:
         self.used_ms = self._clock.now_ms()
+        if self._cannot(len(self._snapshot_asks) >= HELD_MOST, request, reply):
+            return
         least = self.section.committed_revision - (0 if fresh else SNAPSHOT_LAG)
         self._snapshot_asks.append((request, least, reply))
         self._answer_snapshots()
+
+    def _cannot(self, too_many: bool, request: int, reply: Reply) -> bool:
+        """Whether a question cannot be answered here, or not now; then that has been said."""
+        if self.closed:
+            reply(link.Refused(request, "moved", "this host does not own the section any more"))
+        elif too_many:
+            reply(link.Refused(request, "unavailable", "too many questions wait for the log"))
+        return self.closed or too_many
 
     def _answer_snapshots(self) -> None:
         if not self._snapshot_asks:
@@ -230,6 +261,8 @@ class SectionActor:
             reply(link.SnapshotIs(request, found.revision, found.epoch, self.section.committed_revision, message))
 
     def fetch_composed(self, request: int, after: int, reply: Reply) -> None:
+        if self._cannot(False, request, reply):
+            return
         found = self.section.composed_after(after)
         if found is None:
             code = "ahead" if after > self.section.committed_revision else "stale"
@@ -238,43 +271,50 @@ class SectionActor:
             reply(link.ComposedIs(request, *found))
 
     def fetch_acked(self, request: int, client: str, reply: Reply) -> None:
-        reply(link.AckedIs(request, *self.section.last_accepted(client)))
+        if not self._cannot(False, request, reply):
+            reply(link.AckedIs(request, *self.section.last_accepted(client)))
 
     def fetch_entries(self, request: int, after: int, reply: Reply) -> None:
         """Plain entries after a revision: from the window, or from the stores for who was away for long."""
-        if after > self.section.committed_revision:
-            self._start(self._verify_revision(request, after, reply))
-        elif (base_epoch := self.section.epoch_at(after)) is not None:
-            entries = self.section.entries_after(after, PAGE_ENTRIES)
-            assert entries is not None, "the window has the revision but not what follows it"
+        if self._cannot(False, request, reply):
+            return
+        base_epoch = self.section.epoch_at(after) if after else 0
+        entries = self.section.entries_after(after, PAGE_ENTRIES)
+        if base_epoch is not None and entries is not None:
             reply(self._page(request, after, base_epoch, entries))
-        else:
-            self._start(self._read_entries(request, after, reply))
+        elif not self._cannot(self._reads >= READS_MOST, request, reply):
+            self._reads += 1
+            self._start(self._look_up(request, after, reply)).add_done_callback(self._looked_up)
+
+    async def _look_up(self, request: int, after: int, reply: Reply) -> None:
+        try:
+            if after > self.section.committed_revision:
+                await self._verify_revision(request, after, reply)
+            else:
+                await self._read_entries(request, after, reply)
+        except Unavailable as error:
+            reply(link.Refused(request, "unavailable", str(error)))
+
+    def _looked_up(self, _: asyncio.Task[None]) -> None:
+        self._reads -= 1
 
     async def _verify_revision(self, request: int, after: int, reply: Reply) -> None:
         """A revision from beyond what we know to be in the log. Who asks may have read a batch of ours whose answer
         was lost, or one of a newer owner: only the log can say that it never was."""
-        try:
-            found = await self._log.state(self.key)
-        except Unavailable as error:
-            reply(link.Refused(request, "unavailable", str(error)))
+        end = await self._ask_end()
+        if self._cannot(False, request, reply):
             return
-        if found is None or found.epoch > self.section.epoch:
-            self.leave("a newer owner exists")
-            reply(link.Refused(request, "moved", "another host owns the section"))
-        elif after > found.revision:
+        if after > end:
             reply(link.Refused(request, "ahead", f"revision {after} does not exist"))
         else:
             reply(link.Refused(request, "unavailable", f"revision {after} is not confirmed yet"))
 
     async def _read_entries(self, request: int, after: int, reply: Reply) -> None:
         from_ = max(after - 1, 0)  # the entry that led to `after` has its epoch
-        try:
-            entries = list(await self._log.read(self.key, from_, PAGE_ENTRIES + 1))
-            if not entries or entries[0].revision != from_ + 1:
-                entries = list(await self._store.entries(self.key, from_, from_ + PAGE_ENTRIES + 1))
-        except Unavailable as error:
-            reply(link.Refused(request, "unavailable", str(error)))
+        entries = list(await self._log.read(self.key, from_, PAGE_ENTRIES + 1))
+        if not entries or entries[0].revision != from_ + 1:
+            entries = list(await self._store.entries(self.key, from_, from_ + PAGE_ENTRIES + 1))
+        if self._cannot(False, request, reply):
             return
         entries = [entry for entry in entries if entry.revision <= self.section.committed_revision]
         if not entries or entries[0].revision != from_ + 1:
@@ -284,9 +324,10 @@ class SectionActor:
         reply(self._page(request, after, base_epoch, entries[:PAGE_ENTRIES]))
 
     def _page(self, request: int, after: int, base_epoch: int, entries: list[LogEntry]) -> link.EntriesAre:
-        last = entries[-1].revision if entries else after
+        page = _bounded(entries, PAGE_BYTES)
+        last = page[-1].revision if page else after
         head, epoch = self.section.committed_revision, self.section.committed_epoch
-        messages = messages_of(self.key.section, entries)
+        messages = messages_of(self.key.section, page)
         return link.EntriesAre(request, last, head, epoch, base_epoch, messages)
 
     # --- Life ---
@@ -311,20 +352,24 @@ class SectionActor:
             return
         self.closed = True
         log_event.info("section left", **self._names(), reason=reason, revision=self.section.committed_revision)
-        for waiting in self._waiting:
-            self._move(waiting.message, waiting.reply)
-        for message, reply in self._held:
+        undone = [(each.message, each.reply) for each in (*self._waiting, *self._duplicates.values())]
+        for message, reply in (*undone, *self._held, *self._asking, *self._doubted):
             self._move(message, reply)
         for request, _, reply in self._snapshot_asks:
             reply(link.Refused(request, "moved", reason))
         self._waiting.clear()
-        self._held.clear()
+        self._duplicates.clear()
+        for answered in (self._held, self._asking, self._doubted):
+            answered.clear()
         self._snapshot_asks.clear()
         self._on_gone(self)
 
     async def flushed(self, durable: Durable) -> None:
         """Postgres has entries up to durable.revision: forget the dirty mark if that is all there is."""
         self.durable = durable
+        if durable.epoch > self.section.epoch:
+            self.leave("a newer owner exists")
+            return
         mark = self._mark
         if mark and durable.revision == self.section.revision and self.section.unanswered is None:
             self._mark = None  # before the await: an append from here on marks anew, with another token
@@ -332,6 +377,16 @@ class SectionActor:
 
     def _names(self) -> dict[str, object]:
         return {"document": self.key.document, "section": self.key.section, "epoch": self.section.epoch}
+
+
+def _bounded(entries: list[LogEntry], most_bytes: int) -> list[LogEntry]:
+    """The first of the entries, as many as fit, one at least."""
+    size = 0
+    for index, entry in enumerate(entries):
+        size += len(entry.entry)
+        if size > most_bytes and index:
+            return entries[:index]
+    return entries
 
 
 def messages_of(section: str, entries: list[LogEntry]) -> list[bytes]:
