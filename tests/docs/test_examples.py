@@ -85,6 +85,16 @@ async def test_the_curl_commands_of_the_readme(redis_url: str, postgres_url: str
     assert read["text"] == "\n"
 
 
+def test_the_page_of_the_readme_imports_what_the_client_offers() -> None:
+    page = _block(README, "html", "Your own page").text
+    offered = {"@coscribe/client": "index.ts", "@coscribe/client/quill": "quill.ts"}
+    imports = re.findall(r'import \{ (\w+) \} from "(@coscribe/[^"]+)"', page)
+    assert {name for _, name in imports} == set(offered)
+    for word, name in imports:
+        source = (ROOT / "sdk" / "src" / offered[name]).read_text("utf-8")
+        assert re.search(rf"^export (?:function {word}|\{{ {word} \}})", source, re.MULTILINE), word
+
+
 def _here(text: str, system: Cluster) -> str:
     assert DEFAULT_URL in text
     return text.replace(DEFAULT_URL, system.routers[0].url)
