@@ -36,7 +36,7 @@ from persistence.store import PostgresStore
 from persistence.tickets import Tickets
 from router.admission import TokenBucket
 from router.auth import Identity, Tokens, Unauthenticated
-from router.connection import Connection
+from router.conversation import ClientSocket, Conversation
 from router.http_api import BODY_BYTES, HttpApi
 from router.link import LinkClosed, Transport
 from router.metrics import RouterMetrics
@@ -44,7 +44,6 @@ from router.problem import Problem, problems
 from router.router import Clock, Router, RouterSettings
 
 LINK_FRAME_BYTES: Final = 128 * 1024 * 1024
-CLOSE_PATIENCE_S: Final = 5.0
 ADMISSION_WAIT_S: Final = 1.0
 
 log_event = structlog.get_logger("router")
@@ -73,15 +72,6 @@ class LinkTransport:
         await self._socket.close()
 
 
-class ClientSocket(web.WebSocketResponse):
-    """A client's socket. A frame beyond any limit is answered with our code for that."""
-
-    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
-        if code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
-            code = CloseCode.FRAME_TOO_LARGE
-        return await super().close(code=code, message=message, drain=drain)
-
-
 class Refusal(Exception):
     """The socket is accepted and closed with a code, for a browser cannot read the status of a refused upgrade."""
 
@@ -100,7 +90,7 @@ class RouterApp:
         self._cluster_secret = _secret(settings.cluster_secret)
         limits = WireLimits(
             settings.limit_frame_bytes, settings.limit_op_bytes, settings.limit_presence_bytes,
-            int(settings.limit_ops_per_s),
+            max(1, round(settings.limit_ops_per_s)),
         )  # fmt: skip
         self.router = Router(
             RouterSettings(settings.durability, settings.heartbeat_s, limits),
@@ -137,7 +127,7 @@ class RouterApp:
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[problems], client_max_size=BODY_BYTES)
-        app.add_routes([web.get("/v1/documents/{document}/socket", self._socket), *self.api.routes()])
+        app.add_routes([web.get("/v1/documents/{document:[^/]+}/socket", self._socket), *self.api.routes()])
         return app
 
     # --- Sockets ---
@@ -145,22 +135,30 @@ class RouterApp:
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if not self._origin_allowed(request):
             raise Problem(HTTPStatus.FORBIDDEN, "origin", "pages of this origin may not connect")
-        limit = 2 * self._settings.limit_frame_bytes
-        socket = ClientSocket(protocols=[SUBPROTOCOL], max_msg_size=limit, compress=False)
+        socket = ClientSocket(self._settings.limit_frame_bytes)
         await socket.prepare(request)
         try:
             document, identity = await self._admit(request, socket)
         except Refusal as refusal:
             self.metrics.closes.labels(int(refusal.code)).inc()
             await socket.close(code=refusal.code, message=refusal.reason.encode())
+        except Exception:  # the upgrade is done, so nothing that HTTP says would be understood any more
+            log_event.exception("not admitted", path=request.path)
+            await socket.close(code=CloseCode.RESTART, message=close_reason(retry_after_s=ADMISSION_WAIT_S).encode())
         else:
-            await _Conversation(self.router, self.metrics, socket, document, identity).run()
+            transport = request.transport
+            await Conversation(self.router, self.metrics, socket, transport, document, identity).run()
         return socket
 
     def _origin_allowed(self, request: web.Request) -> bool:
         """Browsers always name the page's origin; whoever names none is no browser."""
         origin = request.headers.get("Origin")
-        return origin is None or origin in self._settings.origins or urlsplit(origin).netloc == request.host
+        if origin is None or origin in self._settings.origins:
+            return True
+        try:
+            return urlsplit(origin).netloc == request.host
+        except ValueError:
+            return False
 
     async def _admit(self, request: web.Request, socket: ClientSocket) -> tuple[Document, Identity]:
         """Who comes to which document. Raises Refusal."""
@@ -218,55 +216,6 @@ class RouterApp:
         await asyncio.gather(running, return_exceptions=True)
         if failed:
             raise failed
-
-
-class _Conversation:
-    """One client's socket from hello to close: one task reads it, one writes it."""
-
-    def __init__(
-        self, router: Router, metrics: RouterMetrics, socket: ClientSocket, document: Document, identity: Identity
-    ) -> None:
-        self._metrics, self._socket = metrics, socket
-        self._awake = asyncio.Event()
-        self._connection: Connection = router.accept(document, identity, self._awake.set)
-
-    async def run(self) -> None:
-        writer = asyncio.get_running_loop().create_task(self._write())
-        reader = asyncio.get_running_loop().create_task(self._read())
-        try:
-            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            reader.cancel()
-            writer.cancel()
-            await asyncio.gather(reader, writer, return_exceptions=True)
-            with contextlib.suppress(Unavailable):
-                await self._connection.leave()
-
-    async def _read(self) -> None:
-        async for message in self._socket:
-            self._metrics.frames_in.inc()
-            if message.type is WSMsgType.TEXT:
-                self._connection.receive(message.data)
-            elif message.type is WSMsgType.BINARY:
-                self._connection.close(CloseCode.BAD_MESSAGE, "frames are text")
-            if self._connection.closing:
-                await asyncio.sleep(CLOSE_PATIENCE_S)  # the writer says why; a peer that does not read is cut off
-                return
-
-    async def _write(self) -> None:
-        connection = self._connection
-        while True:
-            await self._awake.wait()
-            self._awake.clear()
-            while frame := connection.frame():
-                await self._socket.send_frame(frame, WSMsgType.TEXT)
-                self._metrics.frames_out.inc()
-                self._metrics.bytes_out.inc(len(frame))
-            if connection.closing:
-                code, reason = connection.closing
-                self._metrics.closes.labels(int(code)).inc()
-                await self._socket.close(code=code, message=reason.encode())
-                return
 
 
 async def serve(settings: Settings, stopped: asyncio.Event) -> None:

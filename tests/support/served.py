@@ -74,7 +74,7 @@ class Served:
         assert not INSIDES.search(told), told
         assert await self.read(document) == before
         async with raw(self.url, document, headers=self.bearer("cat")) as cat:
-            head = await cat.join("client-of-cat")
+            head = await cat.join(f"client-of-cat-{secrets.token_hex(4)}")
             assert accepted(await cat.write(1, head["rev"], ["on "]), 1)
 
     async def read(self, document: str) -> Any:

@@ -1,0 +1,109 @@
+"""One client's WebSocket from hello to close, around its `Connection`: one task reads it, one writes it.
+
+A close is said after what waits has been written. A peer that takes neither within some seconds is cut off, whatever
+either task is waiting for.
+"""
+
+import asyncio
+import contextlib
+from typing import Final
+
+import aiohttp
+import structlog
+from aiohttp import WSMsgType, web
+
+from coscribe.protocol import SUBPROTOCOL, CloseCode
+from persistence.records import Document, Unavailable
+from router.auth import Identity
+from router.connection import Connection
+from router.metrics import RouterMetrics
+from router.router import Router
+
+CLOSE_PATIENCE_S: Final = 5.0
+
+log_event = structlog.get_logger("conversation")
+
+
+class ClientSocket(web.WebSocketResponse):
+    """A client's socket. A frame beyond any limit is answered with our code for that."""
+
+    def __init__(self, frame_bytes: int) -> None:
+        super().__init__(
+            protocols=[SUBPROTOCOL], max_msg_size=2 * frame_bytes, compress=False, timeout=CLOSE_PATIENCE_S
+        )
+
+    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+        if code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+            code = CloseCode.FRAME_TOO_LARGE
+        return await super().close(code=code, message=message, drain=drain)
+
+
+class Conversation:
+    def __init__(
+        self,
+        router: Router,
+        metrics: RouterMetrics,
+        socket: ClientSocket,
+        transport: asyncio.Transport | None,
+        document: Document,
+        identity: Identity,
+    ) -> None:
+        self._metrics, self._socket, self._transport = metrics, socket, transport
+        self._awake = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._connection: Connection = router.accept(document, identity, self._wake)
+
+    def _wake(self) -> None:
+        self._awake.set()
+        if self._connection.closing:
+            self._closing.set()
+
+    async def run(self) -> None:
+        reader = asyncio.get_running_loop().create_task(self._read())
+        writer = asyncio.get_running_loop().create_task(self._write())
+        patience = asyncio.get_running_loop().create_task(self._lose_patience())
+        try:
+            await asyncio.wait({reader, writer, patience}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if self._transport is not None and (patience.done() or not self._socket.closed):
+                self._transport.abort()  # it does not read, or a task failed: nothing more can be said
+            for task in (reader, writer, patience):
+                task.cancel()
+            await asyncio.gather(reader, writer, patience, return_exceptions=True)
+            if self._connection.closing:
+                self._metrics.closes.labels(int(self._connection.closing[0])).inc()
+            with contextlib.suppress(Unavailable):
+                await self._connection.leave()
+
+    async def _read(self) -> None:
+        connection = self._connection
+        async for message in self._socket:
+            self._metrics.frames_in.inc()
+            if message.type is WSMsgType.TEXT:
+                try:
+                    connection.receive(message.data)
+                except Exception:  # a fault of ours costs this socket: the client comes back and resumes
+                    log_event.exception("frame failed", document=connection.document.id)
+                    connection.close(CloseCode.RESTART, retry_after_s=1.0)
+            elif message.type is WSMsgType.BINARY:
+                connection.close(CloseCode.BAD_MESSAGE, "frames are text")
+            if connection.closing:
+                await asyncio.Event().wait()  # the writer says why, and ends this
+
+    async def _write(self) -> None:
+        connection = self._connection
+        while True:
+            await self._awake.wait()
+            self._awake.clear()
+            while frame := connection.frame():
+                await self._socket.send_frame(frame, WSMsgType.TEXT)
+                self._metrics.frames_out.inc()
+                self._metrics.bytes_out.inc(len(frame))
+            if connection.closing:
+                code, reason = connection.closing
+                await self._socket.close(code=code, message=reason.encode())
+                return
+
+    async def _lose_patience(self) -> None:
+        await self._closing.wait()
+        await asyncio.sleep(2 * CLOSE_PATIENCE_S)
