@@ -127,6 +127,7 @@ class Raw:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
+        self.client = ""
         self.heard: list[Any] = []
         self.code: int | None = None
         self.reason = ""
@@ -171,17 +172,23 @@ class Raw:
 
     async def join(self, client: str, resume: Any = None) -> Any:
         """Say hello and wait until level; returns the head."""
+        self.client = client
         await self.say({"t": "hello", "v": 1, "client": client, **({"resume": resume} if resume else {})})
         return await self.until(lambda message: message.get("t") == "head")
 
     async def write(self, cseq: int, base: int, delta: Any) -> Any:
         """Submit an operation and wait for its entry or its nack."""
         await self.say({"t": "op", "s": "0", "base": base, "cseq": cseq, "delta": delta})
-        return await self.until(lambda message: accepted(message, cseq) or message.get("cseq") == cseq)
+        return await self.until(
+            lambda message: (
+                accepted(message, cseq, self.client) or (message.get("t") == "nack" and message["cseq"] == cseq)
+            )
+        )
 
 
-def accepted(message: Any, cseq: int) -> bool:
-    return any(entry[1] == cseq for entry in message.get("e", ()))
+def accepted(message: Any, cseq: int, client: str = "") -> bool:
+    """Whether the message has the entry of an operation."""
+    return any(entry[1] == cseq and client in ("", entry[0]) for entry in message.get("e", ()))
 
 
 @contextlib.asynccontextmanager
