@@ -55,6 +55,7 @@ class ShardHost:
         self._loading: dict[SectionKey, list[tuple[link.ToHost, Reply]]] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._serving = True
+        self._suspensions = 0
 
     def now_ms(self) -> int:
         return self._clock.now_ms()
@@ -78,7 +79,7 @@ class ShardHost:
     def _dispatch(self, message: link.ToHost, reply: Reply) -> None:
         key = message.key
         if actor := self.sections.get(key):
-            _deliver(actor, message, reply)
+            self._deliver(actor, message, reply)
         elif not self._serving or self._ring().owner(key) != self.name:
             _turn_away(message, reply)
         elif (waiting := self._loading.get(key)) is None:
@@ -89,12 +90,21 @@ class ShardHost:
         else:
             _put_off(message, reply, "the section is being activated")
 
+    def _deliver(self, actor: SectionActor, message: link.ToHost, reply: Reply) -> None:
+        try:
+            _hand_over(actor, message, reply)
+        except Exception:  # what a fault of ours left half done must not be served
+            log_event.exception("section failed", document=actor.key.document, section=actor.key.section)
+            actor.leave("failed")
+            _put_off(message, reply, "the document must be loaded anew")
+
     def _start(self, key: SectionKey) -> None:
         task = asyncio.get_running_loop().create_task(self._activate(key))
         self._tasks[task] = None
         task.add_done_callback(self._tasks.pop)
 
     async def _activate(self, key: SectionKey) -> None:
+        suspensions = self._suspensions
         try:
             await self._refresh(0)
             if self._ring().owner(key) != self.name:
@@ -116,7 +126,8 @@ class ShardHost:
             section, found.durable, found.snapshot_revision, self._log, self._store, self._clock, self._gone
         )
         waiting = self._loading.pop(key)
-        if not self._serving or self._ring().owner(key) != self.name:
+        away = suspensions != self._suspensions  # and somebody else may have been the owner meanwhile
+        if away or not self._serving or self._ring().owner(key) != self.name:
             for message, reply in waiting:
                 _turn_away(message, reply)
             return
@@ -126,10 +137,10 @@ class ShardHost:
             revision=section.revision,
         )  # fmt: skip
         for message, reply in waiting:
-            _deliver(actor, message, reply)
+            self._deliver(actor, message, reply)
         try:
             await actor.announce()
-        except Unavailable as error:
+        except Exception as error:  # routers find the head by themselves, only later
             log_event.warning("head not announced", document=key.document, section=key.section, error=str(error))
 
     def _put_off_all(self, key: SectionKey, text: str) -> None:
@@ -151,6 +162,7 @@ class ShardHost:
     def suspend(self) -> None:
         """The lease is lost or may be: own nothing until `resume`. What is not durable goes back to the routers."""
         self._serving = False
+        self._suspensions += 1
         for actor in list(self.sections.values()):
             actor.leave("lease lost")
 
@@ -192,7 +204,7 @@ class ShardHost:
         await asyncio.gather(*(drain(actor) for actor in actors))
 
 
-def _deliver(actor: SectionActor, message: link.ToHost, reply: Reply) -> None:
+def _hand_over(actor: SectionActor, message: link.ToHost, reply: Reply) -> None:
     match message:
         case link.Submit():
             actor.submit(message, reply)

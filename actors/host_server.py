@@ -9,14 +9,16 @@ import os
 import random
 import secrets
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
 import structlog
 from aiohttp import WSMsgType, web
 
 from actors.host import HostLimits, ShardHost
+from actors.lease import RENEWALS, HostLease
+from actors.router_link import RouterLink
 from actors.section_actor import Clock
 from actors.upkeep import Upkeep, UpkeepSettings
 from cluster.cluster_map import ClusterMap, HostEntry
@@ -34,18 +36,9 @@ from persistence.redis_client import shared_client
 from persistence.store import PostgresStore
 
 FRAME_BYTES: Final = 64 * 1024 * 1024
-REPLIES_MOST: Final = 100_000  # a router that reads so little is cut off, and comes back
-LEASE_RENEWALS: Final = 3  # in one time to live
+CLOSE_TIMEOUT_S: Final = 2.0  # for a router to say good-bye
 
 log_event = structlog.get_logger("host")
-
-
-class Evicted(Exception):
-    """Another process holds this host's lease."""
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,48 +55,19 @@ class HostSettings:
     upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
 
 
-class RouterLink:
-    """One router's connection: frames in are handled one after the other, answers leave in frames."""
+class _Socket:
+    """An aiohttp WebSocket as a link sees it."""
 
-    def __init__(self, host: ShardHost, socket: web.WebSocketResponse) -> None:
-        self._host, self._socket = host, socket
-        self._replies: list[link.ToRouter] = []
-        self._waiting = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self._socket = socket
 
-    def reply(self, message: link.ToRouter) -> None:
-        if len(self._replies) < REPLIES_MOST:
-            self._replies.append(message)
-            self._waiting.set()
-        elif self._writer:
-            self._writer.cancel()
+    async def frames(self) -> AsyncIterator[bytes]:
+        async for message in self._socket:
+            if message.type is WSMsgType.BINARY:
+                yield message.data
 
-    async def serve(self) -> None:
-        self._writer = asyncio.get_running_loop().create_task(self._write())
-        reader = asyncio.get_running_loop().create_task(self._read())
-        try:
-            await asyncio.wait({reader, self._writer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            reader.cancel()
-            self._writer.cancel()
-            await asyncio.gather(reader, self._writer, return_exceptions=True)
-
-    async def _read(self) -> None:
-        try:
-            async for message in self._socket:
-                if message.type is WSMsgType.BINARY:
-                    await self._host.receive(message.data, self.reply)
-        except msgspec.DecodeError as error:
-            log_event.error("not a link frame", error=str(error))
-        except Unavailable as error:
-            log_event.warning("map not read", error=str(error))
-
-    async def _write(self) -> None:
-        while True:
-            await self._waiting.wait()
-            self._waiting.clear()
-            replies, self._replies = self._replies, []
-            await self._socket.send_bytes(link.encode(link.RouterFrame(self._host.view, replies)))
+    async def send(self, frame: bytes) -> None:
+        await self._socket.send_bytes(frame)
 
 
 class RunningHost:
@@ -130,9 +94,11 @@ class RunningHost:
                 text_units=settings.op_bytes,
                 document_units=settings.document_bytes,
                 document_bytes=settings.document_bytes,
-            )
+            ),
+            idle_ms=settings.upkeep.idle_ms,
         )
         self.host = ShardHost(settings.name, log, store, self._ring, self._watcher.refresh, clock, limits)
+        self._lease = HostLease(map_store, settings.name, self.instance, settings.lease_ttl_s)
         self._upkeep = Upkeep(self.host, log, store, self._ring, settings.upkeep)
         self._links: dict[web.WebSocketResponse, None] = {}
         self._runner: web.AppRunner | None = None
@@ -142,11 +108,16 @@ class RunningHost:
         return self._watcher.ring
 
     async def start(self) -> None:
+        """Raises Unavailable and Evicted, and then nothing is left open."""
         self.address = await self._listen()
-        self._bus.listen(lambda channel, data: self._watcher.notice(), lambda channel: self._watcher.notice())
-        await self._bus.subscribe(keys.CLUSTER_MAP_NOTICE)
-        await self._hold_lease(self.settings.lease_ttl_s)
-        await self._join()
+        try:
+            self._bus.listen(lambda channel, data: self._watcher.notice(), lambda channel: self._watcher.notice())
+            await self._bus.subscribe(keys.CLUSTER_MAP_NOTICE)
+            await self._lease.take()
+            await self._join()
+        except BaseException:
+            await self._close_port()
+            raise
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _listen(self) -> str:
@@ -165,10 +136,14 @@ class RunningHost:
         self._services = services
 
     async def _run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watcher.run())
-            tasks.create_task(self._keep_lease())
-            tasks.create_task(self._upkeep.run())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watcher.run())
+                tasks.create_task(self._keep_lease())
+                tasks.create_task(self._upkeep.run())
+        except Exception:  # whoever waits in `failed` sees it; until then nobody may own anything here
+            self.host.suspend()
+            raise
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -182,22 +157,16 @@ class RunningHost:
             await socket.close(code=4400, message=b"this host speaks " + link.LINK_SUBPROTOCOL.encode())
             return socket
         self._links[socket] = None
+        router = RouterLink(self.host, _Socket(socket))
         try:
-            await RouterLink(self.host, socket).serve()
+            await router.serve()
         finally:
             self._links.pop(socket, None)
+            if router.overrun and request.transport is not None:
+                request.transport.abort()
         return socket
 
     # --- Lease and map ---
-
-    async def _hold_lease(self, patience_s: float) -> None:
-        """Take the slot's lease; the one of a process that died runs out in one time to live."""
-        ttl_ms = int(self.settings.lease_ttl_s * 1000)
-        deadline = _now() + 2 * patience_s
-        while not await self._map_store.renew_lease(self.settings.name, self.instance, ttl_ms):
-            if _now() > deadline:
-                raise Evicted(f"another process runs as {self.settings.name}")
-            await asyncio.sleep(self.settings.lease_ttl_s / LEASE_RENEWALS / 4)
 
     async def _join(self) -> None:
         await join_map(self._map_store, self.settings.name, HostEntry(self.address, self.instance))
@@ -205,26 +174,32 @@ class RunningHost:
         log_event.info("host joined", host=self.settings.name, address=self.address, view=self._watcher.ring.view)
 
     async def _keep_lease(self) -> None:
-        """Renew; an owner that cannot for a whole lease time stops by itself, before another one takes over."""
-        ttl_s = self.settings.lease_ttl_s
-        renewed = _now()
+        """Renew; an owner that cannot for a whole lease time stops by itself, before another one takes over. Raises
+        Evicted when another process has taken the slot."""
         while True:
-            await asyncio.sleep(ttl_s / LEASE_RENEWALS)
+            await asyncio.sleep(self._lease.ttl_s / RENEWALS)
             try:
-                if not await self._map_store.renew_lease(self.settings.name, self.instance, int(ttl_s * 1000)):
+                if not await self._lease.renew():
                     log_event.error("lease lost", host=self.settings.name)
                     self.host.suspend()
-                    await self._hold_lease(ttl_s)
-                renewed = _now()
+                    await self._lease.take()
                 self.host.resume()
-                if self._watcher.ring.map.hosts.get(self.settings.name) != HostEntry(self.address, self.instance):
-                    await self._watcher.refresh()
-                    if self.settings.name not in self._watcher.ring.map.hosts:
-                        await self._join()
+                await self._stay_on_map()
             except Unavailable as error:
                 log_event.warning("lease not renewed", host=self.settings.name, error=str(error))
-                if _now() - renewed > ttl_s:
-                    self.host.suspend()
+            if self._lease.over:
+                self.host.suspend()
+
+    async def _stay_on_map(self) -> None:
+        """Who holds the slot's lease is the slot: an eviction, or an entry of a process before us, is put right."""
+        if not self._is_on_map():
+            await self._watcher.refresh()
+            if not self._is_on_map():
+                await self._join()
+
+    def _is_on_map(self) -> bool:
+        entry = self._watcher.ring.map.hosts.get(self.settings.name)
+        return entry is not None and (entry.address, entry.instance) == (self.address, self.instance)
 
     async def _map_changed(self) -> None:
         await self.host.apply_map()
@@ -241,25 +216,29 @@ class RunningHost:
         await asyncio.shield(self._task)
 
     async def stop(self) -> None:
-        """Named phases: leave the map, hand off, flush, close."""
+        """Named phases: flush, leave the map, hand off, close. The next owners flush what the hand-off commits."""
         log_event.info("stopping", host=self.settings.name, phase="flush")
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._upkeep.flush_all()
+        log_event.info("stopping", host=self.settings.name, phase="leave")
         with contextlib.suppress(Unavailable):
-            await self._upkeep.flush_all()
-            log_event.info("stopping", host=self.settings.name, phase="leave")
             await change_map(self._map_store, self._without_us)
         log_event.info("stopping", host=self.settings.name, phase="hand off", sections=len(self.host.sections))
         await self.host.stop()
         with contextlib.suppress(Unavailable):
-            await self._map_store.drop_lease(self.settings.name, self.instance)
-        for socket in list(self._links):
-            await socket.close()
-        if self._runner:
-            await self._runner.cleanup()
+            await self._lease.drop()
+        await self._close_port()
         await self._services.aclose()
         log_event.info("stopped", host=self.settings.name, pid=os.getpid())
+
+    async def _close_port(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await asyncio.gather(*(socket.close() for socket in list(self._links)), return_exceptions=True)
+        if self._runner:
+            await self._runner.cleanup()
 
 
 async def serve_host(settings: HostSettings) -> RunningHost:

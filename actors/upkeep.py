@@ -64,9 +64,12 @@ class Upkeep:
                 log_event.exception("upkeep failed")
 
     async def flush_all(self) -> None:
-        """Bring every section of this host to Postgres as far as it is committed."""
+        """Bring every section of this host to Postgres as far as it is committed. What fails is logged."""
         due = [actor for actor in self._host.sections.values() if self._is_due(actor)]
-        await asyncio.gather(*(self._settle(actor) for actor in due))
+        ends = await asyncio.gather(*(self._settle(actor) for actor in due), return_exceptions=True)
+        for actor, end in zip(due, ends, strict=True):
+            if isinstance(end, Exception):
+                log_event.error("section cannot be flushed", **_names(actor.key), exc_info=end)
 
     def _is_due(self, actor: SectionActor) -> bool:
         committed = actor.section.committed_revision
@@ -80,7 +83,8 @@ class Upkeep:
                         actor.key, actor.section.committed_revision, actor.durable
                     )
                     await actor.flushed(durable)
-                await self._snapshot(actor)
+                if not actor.closed:
+                    await self._snapshot(actor)
             except Unavailable as error:
                 log_event.warning("flush put off", **_names(actor.key), error=str(error))
             except (LogHole, LogFork) as error:

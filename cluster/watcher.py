@@ -1,6 +1,7 @@
 """Keeps the present cluster map: reads it at once, on each change notice, and now and then in case one was lost."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -31,11 +32,20 @@ class MapWatcher:
 
     async def refresh(self, view: int = 0) -> None:
         """Read the map, unless it is as new as `view` already. Raises Unavailable."""
+        if self._reading is not None and not (view and self.ring.view >= view):
+            with contextlib.suppress(Unavailable):  # it began before this call: what it finds may be too old
+                await asyncio.shield(self._reading)
         if view and self.ring.view >= view:
             return
-        if self._reading is None or self._reading.done():
+        if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read())
+            self._reading.add_done_callback(self._read_done)
         await asyncio.shield(self._reading)
+
+    def _read_done(self, reading: asyncio.Task[None]) -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # whoever waited has it; nobody may
 
     async def _read(self) -> None:
         encoded = await self._store.read()
@@ -49,15 +59,17 @@ class MapWatcher:
         """Follow the map until cancelled."""
         applied = 0
         while True:
+            self._noticed.clear()
             try:
                 await self.refresh()
-                if self.ring.view != applied:
-                    applied = self.ring.view
+                if (view := self.ring.view) != applied:
                     if self._on_change:
                         await self._on_change()
+                    applied = view
             except Unavailable as error:
                 log_event.warning("cluster map not read", error=str(error))
-            self._noticed.clear()
+            except Exception:  # top of a loop: it is tried again, with the next map or this one
+                log_event.exception("cluster map not followed")
             try:
                 async with asyncio.timeout(POLL_S):
                     await self._noticed.wait()
