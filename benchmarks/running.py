@@ -51,6 +51,9 @@ class Running:
             async with self._http.get(f"{self.url}/readyz") as response:
                 if response.status != 200:
                     return False
+            async with self._http.post(f"{self.url}/v1/documents", json={"id": "first"}, headers=headers) as response:
+                if response.status not in (201, 409):
+                    return False
             async with self._http.get(f"{self.url}/v1/documents/first", headers=headers) as response:
                 return response.status == 200
         return False

@@ -22,9 +22,11 @@ class CannotStart(Exception):
 
 
 def private_folder(path: Path) -> Path:
-    """Make the folder (mode 0700) or check that nobody else can write to the one that is there."""
+    """Make the folder, with those above it that are missing (mode 0700), or check that nobody else can write to the
+    one that is there."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed([folder for folder in (path, *path.absolute().parents) if not folder.exists()]):
+            folder.mkdir(mode=0o700, exist_ok=True)
         found = path.stat()
     except OSError as error:
         raise CannotStart(f"Cannot use {path} as a folder: {error.strerror}.") from None

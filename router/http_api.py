@@ -175,8 +175,8 @@ class HttpApi:
     async def _read(self, request: web.Request) -> web.Response:
         document_id = request.match_info["document"]
         _check_id(document_id)
-        identity = self._identified(request, document_id)
-        document = await self.open(document_id, identity)
+        self._identified(request, document_id)
+        document = await self._documents.resolve(document_id)  # reading makes nothing, not even where opening does
         if document is None:
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", f"there is no document {document_id}")
         if document.deleted:
@@ -224,8 +224,12 @@ class HttpApi:
         return web.FileResponse(page, headers=headers)
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
-        path = (STATIC / request.match_info["path"]).resolve()
-        if not path.is_relative_to(STATIC.resolve()) or not path.is_file():
+        try:
+            path = (STATIC / request.match_info["path"]).resolve()
+            found = path.is_relative_to(STATIC.resolve()) and path.is_file()
+        except (OSError, ValueError):  # too long, or with a NUL in it
+            found = False
+        if not found:
             raise web.HTTPNotFound
         headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
         return web.FileResponse(path, headers=headers)
@@ -262,7 +266,7 @@ async def _body(request: web.Request, kind: type[Body]) -> Body:
         raise Problem(HTTPStatus.FORBIDDEN, "cross_site", "this may not be asked from another site")
     try:
         return msgspec.json.decode(raw or b"{}", type=kind)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Problem(HTTPStatus.BAD_REQUEST, "invalid", str(error)) from None
 
 

@@ -1,26 +1,15 @@
-"""Real editing histories. They are no part of the repository: COSCRIBE_TRACES, or the folder `traces` beside it."""
+"""Recorded histories as the engine's tests read them."""
 
 import gzip
 import json
-import os
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from coscribe.ot import Delta, compose_all
-
-FOLDER = Path(os.environ.get("COSCRIBE_TRACES") or Path(__file__).parents[3] / "shared" / "traces")
+from tests.support.traces import trace_path
 
 
 def load(name: str) -> dict[str, Any]:
-    file = FOLDER / f"{name}.json.gz"
-    if not file.exists():
-        reason = f"no trace {name} in {FOLDER} (COSCRIBE_TRACES names another folder)"
-        if "traces" in os.environ.get("COSCRIBE_REQUIRE", ""):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with gzip.open(file) as opened:
+    with gzip.open(trace_path(name)) as opened:
         trace: dict[str, Any] = json.load(opened)
     return trace
 
