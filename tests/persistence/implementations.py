@@ -9,6 +9,10 @@ import pytest
 from persistence.log import RedisLog
 from persistence.records import Log, Store
 from persistence.store import PostgresStore
+from tests.simulation.postgres_server import PostgresServer
+from tests.simulation.redis_server import RedisServer
+from tests.simulation.stores import SimLog, SimStore
+from tests.simulation.wires import DirectWire
 
 OpenLog = Callable[[], AbstractAsyncContextManager[Log]]
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
@@ -42,5 +46,31 @@ def postgres_store(request: pytest.FixtureRequest) -> OpenStore:
     return open_store
 
 
-LOG_IMPLEMENTATIONS: dict[str, Callable[[pytest.FixtureRequest], OpenLog]] = {"redis": redis_log}
-STORE_IMPLEMENTATIONS: dict[str, Callable[[pytest.FixtureRequest], OpenStore]] = {"postgres": postgres_store}
+def simulated_log(request: pytest.FixtureRequest) -> OpenLog:
+    server = RedisServer(lambda: 1_700_000_000_000)
+
+    @asynccontextmanager
+    async def open_log() -> AsyncIterator[Log]:
+        yield SimLog(server, DirectWire())
+
+    return open_log
+
+
+def simulated_store(request: pytest.FixtureRequest) -> OpenStore:
+    server = PostgresServer()
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[Store]:
+        yield SimStore(server, DirectWire())
+
+    return open_store
+
+
+LOG_IMPLEMENTATIONS: dict[str, Callable[[pytest.FixtureRequest], OpenLog]] = {
+    "redis": redis_log,
+    "simulated": simulated_log,
+}
+STORE_IMPLEMENTATIONS: dict[str, Callable[[pytest.FixtureRequest], OpenStore]] = {
+    "postgres": postgres_store,
+    "simulated": simulated_store,
+}

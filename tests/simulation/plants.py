@@ -1,0 +1,232 @@
+"""Faults of our own, planted into the product or the stores, to see that the checkers find what they are there for.
+
+Each breaks one rule. A checker that cannot tell a run with one of them from a good one checks nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+from actors import activation
+from actors.section_actor import SectionActor
+from coscribe.batch import Batch, BatchHeader
+from coscribe.names import SectionKey
+from coscribe.section import ContentAt, Known, Prepared, Section
+from coscribe.session import Session
+from persistence.flusher import Flusher
+from persistence.records import Activation, Answer, Durable, LogEntry
+from router.room import Room, _Held
+from tests.simulation.redis_server import RedisServer, SectionLog
+
+Planted = Callable[[], AbstractContextManager[None]]
+TWO_OWNERS = ("ambush", "pause host", "isolate router", "isolate host")
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """`faults` bring it out; without any, a run has its own."""
+
+    planted: Planted
+    faults: tuple[str, ...]
+
+
+PLANTS: dict[str, Plant] = {}
+
+
+def plant(*faults: str) -> Callable[[Callable[[], Iterator[None]]], None]:
+    def register(wrong: Callable[[], Iterator[None]]) -> None:
+        PLANTS[wrong.__name__] = Plant(contextmanager(wrong), faults)
+
+    return register
+
+
+@plant(*TWO_OWNERS)
+def no_fencing() -> Iterator[None]:
+    """The log takes a batch of any epoch."""
+    original = RedisServer._refusal
+
+    def refusal(self: RedisServer, log: SectionLog, batch: Batch) -> Answer | None:
+        return original(self, replace(log, epoch=batch.epoch), batch)
+
+    with patch.object(RedisServer, "_refusal", refusal):
+        yield
+
+
+@plant("redis loses", "trap")
+def no_batch_id() -> Iterator[None]:
+    """The log does not see that a batch is there already, nor where it belongs: whatever comes is appended."""
+
+    def refusal(self: RedisServer, log: SectionLog, batch: Batch) -> Answer | None:
+        return Answer.FENCED if log.epoch > batch.epoch else None
+
+    with patch.object(RedisServer, "_refusal", refusal):
+        yield
+
+
+@plant("cut link", "crash router", "redis loses")
+def no_dedup() -> Iterator[None]:
+    """The owner takes an operation again that it has accepted."""
+    original = Section.submit
+
+    def submit(self: Section, *arguments: Any) -> Any:
+        self._latest.clear()
+        return original(self, *arguments)
+
+    with patch.object(Section, "submit", submit):
+        yield
+
+
+@plant()
+def dedup_by_the_window_alone() -> Iterator[None]:
+    """A base before the history window is not refused but taken as its start."""
+    original = Section.submit
+
+    def submit(self: Section, op: Any, now_ms: int) -> Any:
+        return original(self, replace(op, base=max(op.base, self.window_start)), now_ms)
+
+    with patch.object(Section, "submit", submit):
+        yield
+
+
+@plant("bus drops", "bus cut")
+def ignores_gaps() -> Iterator[None]:
+    """A room passes on whatever comes, in the order in which it comes."""
+
+    def batch(self: Room, header: BatchHeader, body: bytes) -> None:
+        if self.head is None:
+            self.position(header.first - 1, header.epoch)
+        assert self.head is not None
+        if header.last > self.head:
+            self._append(_Held(header.first, header.last, header.epoch, body), header.authors)
+
+    with patch.object(Room, "_batch", batch), patch.object(Room, "repair", lambda self: None):
+        yield
+
+
+@plant("cut link", "cut socket", "crash router")
+def resends_under_a_new_cseq() -> Iterator[None]:
+    original = Session._submit
+
+    def submit(self: Session, copy: Any, now: float) -> None:
+        if copy.in_flight.sent_at < now:
+            self.cseq += 1
+            copy.in_flight.cseq = self.cseq
+        original(self, copy, now)
+
+    with patch.object(Session, "_submit", submit):
+        yield
+
+
+@plant()
+def trims_before_it_is_stored() -> Iterator[None]:
+    original = Flusher.flush_section
+
+    async def flush_section(self: Flusher, key: SectionKey, *arguments: Any) -> Durable:
+        state = await self._log.state(key)
+        if state is not None:
+            await self._log.trim(key, state.revision - 1)
+        return await original(self, key, *arguments)
+
+    with patch.object(Flusher, "flush_section", flush_section):
+        yield
+
+
+@plant()
+def acknowledges_before_the_log() -> Iterator[None]:
+    """The owner says of a duplicate that it is in the log when it is only on its way there."""
+    original = Section.submit
+
+    def submit(self: Section, *arguments: Any) -> Any:
+        outcome = original(self, *arguments)
+        return Known(0) if isinstance(outcome, Prepared) else outcome
+
+    with patch.object(Section, "submit", submit):
+        yield
+
+
+@plant()
+def shows_what_is_not_committed() -> Iterator[None]:
+    """A snapshot of what is prepared."""
+
+    def snapshot(self: Section, least: int) -> ContentAt:
+        return ContentAt(self.revision, self.committed_epoch, self._content.encode())
+
+    with patch.object(Section, "snapshot", snapshot):
+        yield
+
+
+@plant("redis loses", "redis down", "ambush")
+def takes_a_base_it_does_not_know() -> Iterator[None]:
+    """An operation based on what another owner accepted is taken as one based here."""
+    original = Section.submit
+
+    def submit(self: Section, op: Any, now_ms: int) -> Any:
+        return original(self, replace(op, base=min(op.base, self.committed_revision)), now_ms)
+
+    with patch.object(Section, "submit", submit):
+        yield
+
+
+@plant("crash host", "leave host")
+def activates_without_the_tail() -> Iterator[None]:
+    """The next owner starts from Postgres alone."""
+    original = activation._entries_to_head
+
+    async def entries(key: SectionKey, store: Any, claimed: Activation, *rest: Any) -> list[LogEntry] | None:
+        durable = rest[0]
+        return await original(key, store, replace(claimed, head=durable.revision, tail=()), *rest)
+
+    with patch.object(activation, "_entries_to_head", entries):
+        yield
+
+
+@plant("cut link", "crash host")
+def never_resends() -> Iterator[None]:
+    """Neither the router nor the client sends an operation again."""
+    from router.connection import Place
+
+    original = Session._submit
+
+    def submit(self: Session, copy: Any, now: float) -> None:
+        if copy.in_flight.sent_at >= now:
+            original(self, copy, now)
+        else:
+            copy.in_flight.retry_at = now + 5.0
+
+    with (
+        patch.object(Session, "_submit", submit),
+        patch.object(Place, "resend_by", lambda self, time: None),
+        patch("router.connection.RESEND_AFTER_S", 1e9),
+    ):
+        yield
+
+
+@plant()
+def forgets_the_dirty_mark() -> Iterator[None]:
+    """The mark is cleared whatever was appended since."""
+
+    async def ensure(self: SectionActor, batch: Batch) -> None:
+        return
+
+    with patch.object(SectionActor, "_ensure_dirty", ensure):
+        yield
+
+
+@plant()
+def wrong_tie() -> Iterator[None]:
+    """A client leaves the other's text on the left where the owner puts it on the right."""
+    from coscribe.session import SectionCopy
+
+    def rebase(self: SectionCopy, received: Any) -> Any:
+        if self.in_flight:
+            mine = self.in_flight.delta
+            self.in_flight.delta = received.transform(mine, True)
+            received = mine.transform(received, False)
+        buffer = self.buffer
+        self.buffer = received.transform(buffer, True)
+        return buffer.transform(received, False)
+
+    with patch.object(SectionCopy, "rebase", rebase):
+        yield

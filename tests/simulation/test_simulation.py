@@ -1,0 +1,69 @@
+"""Many seeds of the whole system under faults, and proof that the checkers would see what is wrong.
+
+COSCRIBE_SEEDS=1000:2000 plays other seeds than the usual ones.
+"""
+
+import os
+import random
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tests.simulation.plan import draw_plan
+from tests.simulation.plants import PLANTS, Plant
+from tests.simulation.world import Outcome, play
+
+SEEDS = os.environ.get("COSCRIBE_SEEDS", "0:250")
+GROUP = 25
+PLANTED_SEEDS = 25
+
+
+def groups() -> list[range]:
+    start, stop = map(int, SEEDS.split(":"))
+    return [range(first, min(first + GROUP, stop)) for first in range(start, stop, GROUP)]
+
+
+def report(outcome: Outcome) -> str:
+    last = "\n".join(outcome.lines[-30:])
+    return f"{last}\n\n{outcome.violation}\n\nThe whole story: python -m tests.simulation {outcome.seed}"
+
+
+@pytest.mark.parametrize("seeds", groups(), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+def test_whatever_happens_nothing_is_lost_and_all_read_the_same(seeds: range) -> None:
+    for seed in seeds:
+        outcome = play(seed)
+        assert outcome.violation is None, report(outcome)
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_fault_is_found(name: str) -> None:
+    for seed in range(PLANTED_SEEDS):
+        if violation(PLANTS[name], seed):
+            return
+    pytest.fail(f"{PLANTED_SEEDS} seeds with the planted fault {name} and no checker saw it")
+
+
+def violation(plant: Plant, seed: int) -> str | None:
+    plan = draw_plan(random.Random(f"{seed}/plan"))
+    if plant.faults:
+        plan = replace(plan, faults=plant.faults, fault_every_s=0.7, hosts=max(2, plan.hosts))
+    with plant.planted():
+        return play(seed, plan).violation
+
+
+def test_a_run_depends_on_its_seed_alone() -> None:
+    command = "from tests.simulation.world import play; print([play(seed).digest for seed in range(3)])"
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", command], env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True,
+            check=True, text=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    }  # fmt: skip
+    assert digests == {f"{[play(seed).digest for seed in range(3)]}\n"}
+
+
+def test_other_seeds_are_other_runs() -> None:
+    assert len({play(seed).digest for seed in range(3)}) == 3

@@ -1,0 +1,213 @@
+"""A whole cluster under one seed: the servers, the network, the processes, the people, and those who watch.
+
+`play` runs it: people type while the weather is bad, then everything heals, and within a bounded time all of it must
+be at rest and agree.
+"""
+
+import asyncio
+import random
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cluster.cluster_map import ClusterMap, decode_map, encode_map
+from coscribe.names import FIRST_SECTION, SectionKey
+from persistence.records import Document
+from tests.simulation import checkers
+from tests.simulation.author import new_alphabet
+from tests.simulation.bus import BusRates
+from tests.simulation.clients import Tab
+from tests.simulation.loop import SimLoop, Stuck
+from tests.simulation.network import Network
+from tests.simulation.nodes import ControllerNode, HostNode, Node, RouterNode
+from tests.simulation.plan import Plan, draw_plan, in_force
+from tests.simulation.postgres_server import PostgresServer
+from tests.simulation.redis_server import RedisServer
+from tests.simulation.trace import ProductLog, Trace
+from tests.simulation.weather import Weather
+from tests.simulation.wires import Service
+
+START_MS = 1_700_000_000_000
+SETTLE_S = 60.0  # longer than the longest backoff and patience in a row
+LOOK_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    seed: int
+    violation: str | None
+    digest: str
+    lines: list[str]
+    steps: int
+    entries: int
+    settled_s: float
+
+
+class World:
+    def __init__(self, seed: int, plan: Plan | None = None) -> None:
+        self.seed = seed
+        self.plan = plan or draw_plan(random.Random(f"{seed}/plan"))
+        self.violation: str | None = None
+        self.loop = SimLoop(self._raised)
+        self.trace = Trace(self.loop.time)
+        self.network = Network(self.loop, random.Random(f"{seed}/network"), self.trace)
+        self.network.delay_s = self.plan.latency_s
+        self.words = checkers.Words(self.fail)
+        self.logs = checkers.Logs(self.fail, self.words)
+        self.redis = RedisServer(lambda: START_MS + int(self.loop.time() * 1000), self.logs)
+        self.postgres = PostgresServer(self.logs)
+        self.redis_service, self.postgres_service = Service("redis"), Service("postgres")
+        self.redis_service.rates.delay_s = self.plan.latency_s / 2
+        self.postgres_service.rates.delay_s = self.plan.latency_s * 3
+        self.bus_rates = BusRates()
+        self.alphabet = new_alphabet()
+        self.documents = {"notes": Document("notes", "life1", "acme", "user-0", START_MS)}
+        self.typing = True
+        self.nodes: dict[str, Node] = {}
+        self.wanted: dict[str, None] = {}  # names of the nodes that should be up
+        self.tabs: dict[str, Tab] = {}
+        self._opened = 0
+        self._failed = self.loop.create_future()
+
+    # --- What goes wrong ---
+
+    def fail(self, text: str) -> None:
+        """The first violation ends the run."""
+        if self.violation is None:
+            self.violation = text
+            self.trace.add("VIOLATION", "", text)
+            self._failed.set_result(None)
+
+    def _raised(self, message: str, error: BaseException | None) -> None:
+        lines = traceback.format_exception(error) if error else []
+        self.fail("".join((message, "\n", *lines)))
+
+    # --- Who is there ---
+
+    def add(self, node: Node) -> None:
+        self.nodes[node.name] = node
+        self.wanted[node.name] = None
+        node.start()
+
+    def of(self, kind: type[Node]) -> list[Node]:
+        return [node for node in self.nodes.values() if isinstance(node, kind)]
+
+    def open_tab(self) -> Tab:
+        self._opened += 1
+        document = self.documents["notes"]
+        key = SectionKey(document.id, document.incarnation, FIRST_SECTION)
+        tab = Tab(self, self._opened, key, random.Random(f"{self.seed}/tab-{self._opened}"))
+        self.tabs[tab.name] = tab
+        self.trace.add("open", tab.name)
+        tab.open()
+        return tab
+
+    def close_tab(self, tab: Tab) -> None:
+        self.trace.add("close", tab.name)
+        tab.close()
+
+    @property
+    def open_tabs(self) -> list[Tab]:
+        return [tab for tab in self.tabs.values() if tab.process.alive]
+
+    def router_addresses(self) -> list[str]:
+        return [node.name for node in self.of(RouterNode)]
+
+    def change_map(self, change: Callable[[ClusterMap], ClusterMap]) -> None:
+        """As an operator, at the store itself."""
+        changed = change(decode_map(self.redis.map[1]) if self.redis.map else ClusterMap())
+        self.redis.write_map(changed.view, encode_map(changed))
+
+    # --- A run ---
+
+    async def play(self) -> float:
+        """Returns how long it took to settle after everything had healed."""
+        for number in range(self.plan.hosts):
+            self.add(HostNode(self, f"host-{number}"))
+        for number in range(self.plan.routers):
+            self.add(RouterNode(self, f"router-{number}"))
+        self.add(ControllerNode(self, "controller"))
+        for _ in range(self.plan.clients):
+            self.open_tab()
+        weather = Weather(self)
+        raging = self.loop.create_task(weather.rage(), context=self.loop.outside)
+        await self._unless_failed(self.plan.chaos_s)
+        raging.cancel()
+        weather.clear()
+        self.typing = False
+        healed = self.loop.time()
+        while not self.violation and (missing := self._restless()):
+            if self.loop.time() - healed > SETTLE_S:
+                self.fail(f"not at rest {SETTLE_S:.0f} s after everything healed: {missing}")
+            await self._unless_failed(LOOK_EVERY_S)
+        if not self.violation:
+            self._at_rest()
+        return self.loop.time() - healed
+
+    async def _unless_failed(self, seconds: float) -> None:
+        await asyncio.wait((self._failed,), timeout=seconds)
+
+    def _restless(self) -> str:
+        """What is not done yet, empty when everything is."""
+        tabs = self.open_tabs
+        waiting = [tab.name for tab in tabs if not tab.at_rest]
+        if waiting:
+            return f"{', '.join(waiting)} not settled"
+        for key, history in self.logs.of.items():
+            head = len(history.entries)
+            behind = [tab.name for tab in tabs if tab.session.revision(key.section) != head]
+            if behind:
+                return f"{', '.join(behind)} not at revision {head}"
+            if self.postgres.durable(key).revision != head:
+                return f"Postgres has {self.postgres.durable(key).revision} of {head} entries"
+        return ""
+
+    def _at_rest(self) -> None:
+        tabs = self.open_tabs
+        for tab in tabs:
+            tab.look()
+            self.words.at_rest(tab.session.content())
+            if tab.session.content() != tabs[0].session.content():
+                self.fail(f"{tab.name} and {tabs[0].name} do not read the same")
+        for key, history in self.logs.of.items():
+            checkers.at_rest(self.fail, key, history, self.redis, self.postgres)
+            self._check_owner(key, history)
+
+    def _check_owner(self, key: SectionKey, history: checkers.History) -> None:
+        for node in self.of(HostNode):
+            running = node.running if isinstance(node, HostNode) and node.up else None
+            actor = running.host.sections.get(key) if running else None
+            if actor is None or actor.section.epoch != history.epoch:
+                continue
+            found = actor.section.snapshot(actor.section.committed_revision)
+            if found is None or found.revision != len(history.entries):
+                self.fail(f"the owner on {node.name} has no snapshot of the newest revision")
+            else:
+                self.logs.seen(f"the owner on {node.name}", key, found.revision, found.epoch, found.content)
+
+    def end(self) -> None:
+        for node in self.nodes.values():
+            node.kill()
+        for tab in self.open_tabs:
+            tab.process.kill()
+
+
+def play(seed: int, plan: Plan | None = None) -> Outcome:
+    """One run, from beginning to end."""
+    world = World(seed, plan)
+    settled_s = -1.0
+    with in_force(world.plan, world.loop.time), ProductLog(world.trace, world._raised).listening():
+        try:
+            settled_s = world.loop.play(_play_and_end(world))
+        except Stuck as stuck:
+            world.fail(str(stuck))
+    entries = sum(len(history.entries) for history in world.logs.of.values())
+    lines = world.trace.lines
+    return Outcome(seed, world.violation, world.trace.digest, lines, world.loop.steps, entries, settled_s)
+
+
+async def _play_and_end(world: World) -> float:
+    try:
+        return await world.play()
+    finally:
+        world.end()
