@@ -42,6 +42,7 @@ class MemoryLog:
         self.announced: list[bytes] = []
         self.answers: deque[Script] = deque()
         self.down = False
+        self.activating = asyncio.Event()
         self._go = asyncio.Event()
         self._go.set()
 
@@ -64,6 +65,7 @@ class MemoryLog:
             raise Unavailable("the log is down")
 
     async def activate(self, key: SectionKey, durable: Durable) -> Activation:
+        self.activating.set()
         await self._called(f"activate {durable.revision}")
         stream = self.stream(key)
         if durable.revision > stream.revision:
