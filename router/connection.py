@@ -32,6 +32,7 @@ MOVED_RETRY_S: Final = 0.05
 EXPIRING_S: Final = 60.0
 MESSAGES_PER_OP: Final = 10  # catch-ups, presence and pings beside operations
 BRING_UP_RETRY_S: Final = 0.25
+QUESTIONS_PER_S: Final = 20  # that one socket may have an owner asked; each may cost it a page of entries
 LARGEST_NUMBER: Final = 2**53 - 1  # exact in JavaScript; and a link frame takes no number of more than 64 bits
 PRESENCE_DEPTH: Final = 16  # every client of the document must read it, however deep its own stack is by then
 
@@ -98,6 +99,7 @@ class Connection:
         self._messages = TokenBucket.full(
             MESSAGES_PER_OP * limits.ops_per_s, 2 * MESSAGES_PER_OP * limits.ops_per_s, now
         )
+        self._questions = TokenBucket.full(QUESTIONS_PER_S, 2 * QUESTIONS_PER_S, now)
         self._tasks: dict[asyncio.Task[None], None] = {}
 
     @property
@@ -251,7 +253,14 @@ class Connection:
         place.sent = None
         place.bringing_up = self._start(work)
 
+    async def _turn(self) -> None:
+        """Wait where a client asks too often: of what it asks meanwhile only the last counts."""
+        if wait_s := self._questions.take(self.router.now()):
+            await asyncio.sleep(wait_s)
+            self._questions.take(self.router.now())
+
     async def _snapshot(self, place: Place) -> None:
+        await self._turn()
         while not self.closing:
             await self._drained()
             try:
@@ -274,6 +283,7 @@ class Connection:
 
     async def _catch_up(self, place: Place, after: int, epoch: int, composed: bool) -> None:
         """What follows `after`, if that revision has the epoch under which the client read it."""
+        await self._turn()
         found = place.room.epoch_of(after)
         if found is not None and found != epoch:
             place.fork()

@@ -1,6 +1,7 @@
 """The HTTP API: documents, guests, tickets, health, metrics, and the editor page."""
 
 import asyncio
+import contextlib
 import json
 import secrets
 import time
@@ -28,7 +29,7 @@ from router.router import Router
 STATIC: Final = Path(__file__).with_name("static")
 BODY_BYTES: Final = 64 * 1024
 GUEST_LIFETIME_S: Final = 12 * 3600
-OWNER_TRIES: Final = 20
+OWNER_PATIENCE_S: Final = 5.0
 OWNER_RETRY_S: Final = 0.25
 ORGANISATION: Final = "default"
 
@@ -195,13 +196,15 @@ class HttpApi:
 
     async def _snapshot(self, key: SectionKey) -> Snapshot:
         """The present content, from the owner, wherever that is by now."""
-        for _ in range(OWNER_TRIES):
-            try:
-                return _snapshot_decoder.decode((await self._router.links.snapshot(key, fresh=True)).message)
-            except Answerless as problem:
-                if problem.code == "moved":
-                    await self._router.refresh_map()
-                await asyncio.sleep(OWNER_RETRY_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OWNER_PATIENCE_S):
+                while True:
+                    try:
+                        return _snapshot_decoder.decode((await self._router.links.snapshot(key, fresh=True)).message)
+                    except Answerless as problem:
+                        if problem.code == "moved":
+                            await self._router.refresh_map()
+                        await asyncio.sleep(OWNER_RETRY_S)
         text = "the owner of the document does not answer; try again soon"
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", text, 1.0)
 

@@ -192,3 +192,16 @@ async def test_a_frame_of_any_size_is_refused_without_being_kept(
                 code = await ann.closed()
                 assert code == 4413 or (with_reset and size > 2_200_000), (size, code)
         await are_sockets(system, 0)
+
+
+async def test_without_an_owner_reading_over_http_ends_soon(redis_url: str, postgres_url: str, tmp_path: Path) -> None:
+    async def silence(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    async with cluster(redis_url, postgres_url, tmp_path) as system:
+        await grown(system, "notes")
+        with patch("router.http_api.OWNER_PATIENCE_S", 0.1), patch("router.link.Links.snapshot", silence):
+            address = f"{system.routers[0].url}/v1/documents/notes"
+            async with aiohttp.ClientSession() as http, http.get(address, headers=bearer(system)) as response:
+                assert (response.status, response.headers["Retry-After"]) == (503, "1")
+                assert (await response.json(content_type=None))["code"] == "unavailable"

@@ -7,6 +7,7 @@ import pytest
 
 from coscribe import link
 from coscribe.protocol import CloseCode
+from router.connection import QUESTIONS_PER_S
 from tests.router.bench import CHANNEL, Bench, bench, settle
 
 PAST = 1_000  # entries; enough for pages
@@ -262,3 +263,20 @@ async def test_who_joins_a_room_that_forks_begins_anew() -> None:
         bob = await b.join("client-2")
         await b.happen(1)
         assert (bob.all("snapshot")[0]["rev"], bob.revisions) == (4, [5])
+
+
+async def test_who_asks_too_often_waits_and_only_the_last_question_counts() -> None:
+    async with bench() as b:
+        await grown(b, 10)
+        tab = await b.join()
+        b.host.received.clear()
+        for _ in range(10):
+            for _ in range(30):
+                tab.say("catchup", s="0", **{"from": 2}, epoch=1)
+                tab.say("fetch", s="0")
+                tab.say("catchup", s="0", **{"from": 7}, epoch=1)
+            await asyncio.sleep(0.2)
+        assert tab.code is None
+        assert b.host.asked(link.FetchEntries) <= 2 * QUESTIONS_PER_S + 2 * QUESTIONS_PER_S
+        await asyncio.sleep(1)
+        assert tab.revisions[-3:] == [8, 9, 10]
