@@ -180,6 +180,17 @@ async def test_what_is_no_frame_ends_the_link_and_no_more(frame: bytes) -> None:
         assert not wired.host.links[0].open
 
 
+async def test_a_host_that_is_not_understood_is_no_reason_to_hurry() -> None:
+    async with wires() as wired:
+        for _ in range(300):
+            wired.links.submit(submit(1))
+            await asyncio.sleep(0.01)
+            for pipe in wired.host.links:
+                pipe.reply()
+                pipe.reply_bytes(b"\xc1")
+        assert 2 < len(wired.host.connects) < 10
+
+
 async def test_what_waits_for_a_host_that_does_not_read_is_bounded() -> None:
     async with wires() as wired:
         wired.links.submit(submit(1))

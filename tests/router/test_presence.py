@@ -67,6 +67,19 @@ async def test_a_change_that_comes_before_the_roster_is_told_after_it() -> None:
         assert states(bob) == {}
 
 
+async def test_the_roster_is_read_once_changes_are_heard() -> None:
+    """Else what is said in between would be in neither."""
+    async with bench() as b:
+        await (await b.join("client-a")).leave()
+        b.bus.held = True
+        bob = await b.join("client-b")
+        assert bob.kinds == ["welcome"]
+        await elsewhere(b, "client-x", {"at": 1})
+        b.bus.release()
+        await settle()
+        assert states(bob) == {"client-x": {"at": 1}}
+
+
 async def test_null_leaves_and_so_does_the_socket() -> None:
     async with bench() as b:
         ann, bob, cat = [await b.join(client) for client in ("client-a", "client-b", "client-c")]
@@ -108,8 +121,8 @@ async def test_a_socket_that_goes_while_redis_is_slow_is_gone_in_the_end() -> No
         await settle()
         b.roster.gate.set()
         await leaving
-        await settle()
         assert [encoded for _, encoded in b.roster.writes][-1] is None
+        await settle()
         assert states(bob) == {}
 
 
