@@ -1,0 +1,124 @@
+"""Hosts come, go and stop while people type, and the two stores are killed: nothing that was typed is lost or doubled.
+
+Real Redis and Postgres, real sockets; hosts and routers in this process."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from actors.upkeep import UpkeepSettings
+from cluster.ring import Ring
+from coscribe.client import DocumentClient
+from coscribe.names import SectionKey
+from tests.integration.typing import typing
+from tests.support.cluster import Cluster, cluster
+from tests.support.services import Postgres, Valkey
+
+pytestmark = pytest.mark.services
+
+DOCUMENTS = [f"notes-{number}" for number in range(6)]
+SOON = UpkeepSettings(flush_every_s=0.05, snapshot_entries=20)
+
+
+def clients(system: Cluster, documents: list[str]) -> list[DocumentClient]:
+    """Two of each document, on different routers."""
+    routers = len(system.routers)
+    return [
+        system.client(document, user, router=number % routers)
+        for number, user in enumerate(("ann", "bob"))
+        for document in documents
+    ]
+
+
+def owners(ring: Ring) -> dict[str, str | None]:
+    return {document: ring.owner(SectionKey(document, "", "0")) for document in DOCUMENTS}
+
+
+def ring_of(system: Cluster) -> Ring:
+    return next(iter(system.hosts.values()))._ring()
+
+
+async def test_a_host_joins_while_people_type(redis_url: str, postgres_url: str, tmp_path: Path) -> None:
+    async with cluster(redis_url, postgres_url, tmp_path, hosts=2, routers=2) as system:
+        async with typing(clients(system, DOCUMENTS)):
+            before = owners(ring_of(system))
+            joined = await system.start_host("host-2")
+            moved = {document for document, owner in owners(joined._ring()).items() if owner != before[document]}
+            assert moved, "choose other names: nothing moves"
+        assert {key.document for key in joined.host.sections} == moved
+        active = [key.document for host in system.hosts.values() for key in host.host.sections]
+        assert sorted(active) == DOCUMENTS
+
+
+async def test_a_host_stops_while_people_type(redis_url: str, postgres_url: str, tmp_path: Path) -> None:
+    async with cluster(redis_url, postgres_url, tmp_path, hosts=3, routers=2) as system:
+        async with typing(clients(system, DOCUMENTS)):
+            leaves = owners(ring_of(system))[DOCUMENTS[0]]
+            assert leaves is not None
+            stopped = system.hosts.pop(leaves)
+            assert stopped.host.sections
+            await stopped.stop()
+            assert not stopped.host.sections
+        active = [key.document for host in system.hosts.values() for key in host.host.sections]
+        assert sorted(active) == DOCUMENTS
+
+
+async def test_every_host_is_replaced_one_after_the_other(redis_url: str, postgres_url: str, tmp_path: Path) -> None:
+    """With snapshots and trims in between, so that what an owner starts from is never the same."""
+    async with cluster(redis_url, postgres_url, tmp_path, hosts=2) as system, typing(clients(system, DOCUMENTS[:3])):
+        for number in range(4):
+            await system.start_host(f"other-{number}", SOON)
+            first = next(iter(system.hosts))
+            await system.hosts.pop(first).stop()
+
+
+@pytest.mark.parametrize("redis_forgets", [False, True], ids=["all is kept", "Redis is emptied"])
+async def test_a_document_survives_stopping_and_starting_everything(
+    redis_forgets: bool, valkey: Valkey, postgres_url: str, tmp_path: Path
+) -> None:
+    async with cluster(valkey.url, postgres_url, tmp_path / "first", hosts=2) as system:
+        people = clients(system, DOCUMENTS[:2])
+        async with typing(people):
+            pass
+        contents = {client.document: client.content for client in people}
+        revisions = {client.document: client.session.revision() for client in people}
+        read = {document: await system.read(document) for document in contents}
+    if redis_forgets:
+        valkey.clear()
+    async with cluster(valkey.url, postgres_url, tmp_path / "second", hosts=1) as system:
+        for document, content in contents.items():
+            async with system.client(document) as ann:
+                await ann.joined()
+                assert ann.content == content
+                assert ann.session.revision() == revisions[document]
+            assert (await system.read(document))["delta"] == read[document]["delta"]
+        async with typing([system.client("one-more")]):
+            pass
+
+
+async def test_redis_is_killed_and_comes_back_while_people_type(
+    own_valkey: Valkey, postgres_url: str, tmp_path: Path
+) -> None:
+    """What was acknowledged before is there; what was on its way arrives once."""
+    async with cluster(own_valkey.url, postgres_url, tmp_path, hosts=2) as system:
+        people = clients(system, DOCUMENTS[:2])
+        async with typing(people):
+            acknowledged = {client.document: client.session.revision() for client in people}
+            own_valkey.kill()
+            await own_valkey.start()
+            for host in system.hosts.values():
+                for key, actor in list(host.host.sections.items()):
+                    assert actor.section.committed_revision >= acknowledged[key.document]
+
+
+async def test_while_postgres_is_down_editing_goes_on(redis_url: str, own_postgres: Postgres, tmp_path: Path) -> None:
+    async with cluster(redis_url, own_postgres.url, tmp_path, hosts=2) as system:
+        async with typing(clients(system, DOCUMENTS[:2])):
+            own_postgres.kill()
+        await own_postgres.start()
+        actors = [actor for host in system.hosts.values() for actor in host.host.sections.values()]
+        assert len(actors) == 2
+        async with asyncio.timeout(30):
+            while any(actor.durable.revision < actor.section.committed_revision for actor in actors):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
