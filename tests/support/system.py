@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from cluster import launch as launcher
 from tests.support.cluster import free_port
 
 START_TIMEOUT_S = 90
@@ -45,8 +46,10 @@ class System:
 
     def start(self) -> None:
         with self._output.open("ab") as output:
+            # By the launcher of the product's own children: a test run that is killed takes the system with it.
+            launch = [sys.executable, str(launcher.__file__), str(os.getpid()), str(int(signal.SIGTERM)), "-"]
             self._process = subprocess.Popen(
-                self.command(),
+                [*launch, *self.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
