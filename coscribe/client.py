@@ -34,8 +34,8 @@ _ABNORMAL: Final = 1006
 FRAME_BYTES: Final = 64 * 1024 * 1024  # a snapshot of the largest document is one frame
 
 _STOPS: Final = frozenset(
-    {CloseCode.BAD_MESSAGE, CloseCode.UNAUTHENTICATED, CloseCode.FORBIDDEN, CloseCode.NOT_FOUND, CloseCode.DELETED,
-     CloseCode.FORK, CloseCode.FRAME_TOO_LARGE}
+    {CloseCode.NORMAL, CloseCode.BAD_MESSAGE, CloseCode.UNAUTHENTICATED, CloseCode.FORBIDDEN, CloseCode.NOT_FOUND,
+     CloseCode.DELETED, CloseCode.FORK, CloseCode.FRAME_TOO_LARGE}
 )  # fmt: skip
 
 
