@@ -134,7 +134,10 @@ class DocumentClient:
         return self.session.content().text()
 
     def edit(self, delta: Delta) -> None:
-        """Change the document as it stands here; it is sent at once. Raises InvalidDelta and changes nothing."""
+        """Change the document as it stands here; it is sent at once. Raises InvalidDelta and changes nothing; or what
+        ended this client, for then nobody would ever read it."""
+        if self.failed:
+            raise self.failed
         self._emit(self.session.edit(delta, time.monotonic()))
         self._wake.set()
 

@@ -122,6 +122,8 @@ async def test_it_stops_after(code: int) -> None:
         with pytest.raises(Closed) as closed:
             await document.wait_for(lambda: document.connects == 2)
         assert (closed.value.code, closed.value.reason) == (code, "because")
+        with pytest.raises(Closed):
+            document.edit(Delta.replace(0, 0, "nobody would read this"))
 
 
 async def test_a_fork_is_for_the_caller_to_heal() -> None:
