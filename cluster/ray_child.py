@@ -136,8 +136,10 @@ class RayChild:
             self.begin().go()
 
     def _lost(self, process: RayProcess) -> None:
-        if process is self._next:
-            self._next = None
+        if process is not self._next:
+            return
+        self._next = None
+        if self._current and self._current.child.exit_code is None:  # else there was nothing to take over
             self._say(f"The other Ray ended before it took over. The end of {self._log}:\n{log_tail(self._log)}")
 
     def _take(self, process: RayProcess, event: RayEvent) -> None:
