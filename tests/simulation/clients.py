@@ -14,7 +14,7 @@ import msgspec
 from coscribe.client import CONNECT_TIMEOUT_S, backoff_s
 from coscribe.names import FIRST_SECTION, SectionKey
 from coscribe.ot import Delta, compose_all
-from coscribe.protocol import BadMessage, CloseCode, NackCode, object_bytes
+from coscribe.protocol import BadMessage, CloseCode, NackCode, Role, object_bytes
 from coscribe.session import Acknowledged, Changed, Event, Forked, Joined, Parked, Session, Silent, Synced
 from tests.simulation.author import Author, Edit
 from tests.simulation.loop import Process
@@ -41,6 +41,9 @@ class Tab:
         self.world, self.key, self.rng = world, key, rng
         self.name = f"tab-{number}"
         self.user = f"user-{number % 3}"
+        self.role: Role = "reader" if number > 2 and rng.random() < 0.15 else "writer"
+        self._lazy_s = rng.choice((0.0, 0.0, 0.0, 0.2, 1.0))  # how long it looks at a frame before it takes the next
+        self._pace = rng.choice((1.0, 1.0, 4.0, 15.0))
         self.process = Process(world.loop, self.name)
         self.session = Session(f"{self.name}-session")
         self.editor: Delta | None = None
@@ -75,8 +78,8 @@ class Tab:
 
     async def _type(self) -> None:
         while True:
-            await asyncio.sleep(self.rng.expovariate(1 / self.world.plan.edit_every_s))
-            if self.session.joined and self.world.typing:
+            await asyncio.sleep(self._pace * self.rng.expovariate(1 / self.world.plan.edit_every_s))
+            if self.session.joined and self.world.typing and self.role != "reader":
                 self.edit(self._author.think(self.session.content()))
                 if self.rng.random() < 0.1:
                     self.session.presence(FIRST_SECTION, object_bytes({"cursor": {"index": 0, "length": 0}}))
@@ -198,6 +201,8 @@ class Tab:
             for frame in _parts(await end.receive()):
                 self._take(self.session.receive(bytes(frame), self._now()))
             self._wake.set()
+            if self._lazy_s:
+                await asyncio.sleep(self._lazy_s * self.rng.random())
 
     async def _write(self, end: End) -> None:
         while True:

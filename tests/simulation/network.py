@@ -17,7 +17,6 @@ from tests.simulation.trace import Trace
 
 ABNORMAL = 1006
 PATIENCE_S = 10.0  # after so long without a word either end gives a connection up
-WINDOW_FRAMES = 64  # a sender waits while more is under way
 
 
 class Closed(Exception):
@@ -48,7 +47,7 @@ class End:
 
     async def send(self, frame: bytes) -> None:
         """Raises Closed."""
-        while self.closed is None and self._under_way >= WINDOW_FRAMES:
+        while self.closed is None and self._under_way >= self._network.window_frames:
             waiting: asyncio.Future[None] = self._network.loop.create_future()
             self._room.append(waiting)
             await waiting
@@ -123,6 +122,7 @@ class Network:
     def __init__(self, loop: SimLoop, rng: random.Random, trace: Trace) -> None:
         self.loop, self.trace = loop, trace
         self.delay_s = 0.001
+        self.window_frames = 64  # a sender waits while more is under way
         self.slow, self.slow_s = 0.0, 0.3
         self._rng = rng
         self._listening: dict[str, tuple[Process, Callable[[End], None]]] = {}

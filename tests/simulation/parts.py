@@ -16,6 +16,7 @@ class Parts:
     """`who` names the process and which start of its slot it is."""
 
     def __init__(self, world: "World", process: Process, who: str) -> None:
+        self.who = who
         blocked, trace = world.network.blocked, world.trace
         rng = random.Random(f"{world.seed}/{who}/wires")
         redis = SimWire(process, world.redis_service, blocked, rng, trace)

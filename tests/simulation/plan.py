@@ -21,16 +21,9 @@ from coscribe.protocol import WireLimits
 from coscribe.section import WindowLimits
 from persistence.flusher import Flusher, FlushLimits
 from router.outbox import Outbox
-
-FAULTS = (
-    "crash host", "pause host", "leave host", "join host", "place",
-    "crash router", "pause router", "stop router", "pause client", "close tab", "open tab",
-    "crash controller", "pause controller", "trap", "trap", "trap",
-    "partition", "isolate host", "ambush", "ambush", "isolate router", "cut link", "cut socket", "slow network",
-    "redis down", "redis stalls", "redis loses", "redis slow", "bus drops", "bus cut",
-    "postgres down", "postgres stalls", "postgres loses",
-    "clock jumps",
-)  # fmt: skip
+from tests.simulation import faults_of_processes as faults_of_processes
+from tests.simulation import faults_of_ways as faults_of_ways
+from tests.simulation.weather import WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +40,10 @@ class Plan:
     lease_ttl_s: float
     heartbeat_s: float
     latency_s: float
+    slow: float
+    """Share of messages and calls that take much longer, in fair weather too."""
+
+    window_frames: int
     ops_per_s: int
     outbox_soft_bytes: int
     upkeep: UpkeepSettings
@@ -75,14 +72,16 @@ def draw_plan(rng: random.Random) -> Plan:
         routers=rng.choice((1, 2, 2)),
         clients=rng.choice((2, 3, 3, 4)),
         chaos_s=rng.uniform(5.0, 12.0),
-        faults=tuple(fault for fault in FAULTS if rng.random() < share),
+        faults=tuple(name for name, often in WEIGHTS.items() for _ in range(often) if rng.random() < share),
         fault_every_s=rng.choice((0.4, 1.0, 2.5)),
         edit_every_s=rng.choice((0.15, 0.3, 0.8)),
         lease_ttl_s=rng.choice((1.0, 3.0)),
         heartbeat_s=rng.choice((3.0, 20.0)),
         latency_s=rng.choice((0.0005, 0.005, 0.03)),
+        slow=rng.choice((0.0, 0.0, 0.03, 0.1)),
+        window_frames=rng.choice((2, 8, 64)),
         ops_per_s=rng.choice((2, 100, 100, 100)),
-        outbox_soft_bytes=rng.choice((600, 1024 * 1024, 1024 * 1024)),
+        outbox_soft_bytes=rng.choice((150, 600, 1024 * 1024)),
         upkeep=UpkeepSettings(
             flush_every_s=rng.choice((0.2, 1.0)),
             sweep_every_s=rng.choice((0.7, 3.0)),
@@ -114,9 +113,9 @@ def _constants(rng: random.Random) -> dict[str, int]:
         "actors.host.LOADING_MOST": (1, 3),
         "router.room.RING_ENTRIES": (1, 6),
         "router.room.REPAIR_PAGE": (2, 4),
-        "coscribe.session.COMPOSED_FROM": (1, 4),
     }
-    return {name: rng.choice(values) for name, values in small.items() if rng.random() < 0.25}
+    chosen = {name: rng.choice(values) for name, values in small.items() if rng.random() < 0.25}
+    return {**chosen, "coscribe.session.COMPOSED_FROM": rng.choice((1, 4, 64))}
 
 
 @lru_cache(maxsize=1_000)

@@ -21,7 +21,7 @@ from router.room import Room, _Held
 from tests.simulation.redis_server import RedisServer, SectionLog
 
 Planted = Callable[[], AbstractContextManager[None]]
-TWO_OWNERS = ("ambush", "pause host", "isolate router", "isolate host")
+TWO_OWNERS = ("ambush", "pause host", "abandon host", "slow map")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def acknowledges_before_the_log() -> Iterator[None]:
         yield
 
 
-@plant()
+@plant("redis slow", "open tab", "close tab", "crash router")
 def shows_what_is_not_committed() -> Iterator[None]:
     """A snapshot of what is prepared."""
 
@@ -157,7 +157,7 @@ def shows_what_is_not_committed() -> Iterator[None]:
         yield
 
 
-@plant("redis loses", "redis down", "ambush")
+@plant("redis slow")
 def takes_a_base_it_does_not_know() -> Iterator[None]:
     """An operation based on what another owner accepted is taken as one based here."""
     original = Section.submit

@@ -65,6 +65,7 @@ class Service:
         self.stalled = False
         self.rates = Rates()
         self.broken: list[Callable[[], None]] = []  # called when it goes down, for its open connections
+        self.sluggish: tuple[str, float] | None = None  # calls of this name take so many seconds longer
         self.ambush: Trap | None = None  # before it is done
         self.trap: Trap | None = None  # after
         self._held: list[Callable[[], None]] = []
@@ -113,7 +114,7 @@ class SimWire:
         if not self.process.alive or call.answer.done():
             return
         call.tries -= 1
-        rates, rng = self.service.rates, self._rng
+        service, rates, rng = self.service, self.service.rates, self._rng
         if rng.random() < rates.lost_requests:
             self._trace.add("lost request", self.process.name, call.name)
             self._loop.after(self._delay(), self._broke, call)
@@ -121,7 +122,9 @@ class SimWire:
             self._give_up_in_time(call)
             self._loop.after(LATE_S, self._arrive, call)
         else:
-            self._loop.after(self._delay(), self._arrive, call)
+            slow = service.sluggish
+            extra_s = slow[1] * rng.random() if slow and call.name.startswith(slow[0]) else 0.0
+            self._loop.after(self._delay() + extra_s, self._arrive, call)
 
     def _delay(self) -> float:
         rates = self.service.rates

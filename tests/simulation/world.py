@@ -9,7 +9,9 @@ import random
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+from actors.section_actor import SectionActor
 from cluster.cluster_map import ClusterMap, decode_map, encode_map
 from coscribe.names import FIRST_SECTION, SectionKey
 from persistence.records import Document
@@ -17,15 +19,19 @@ from tests.simulation import checkers
 from tests.simulation.author import new_alphabet
 from tests.simulation.bus import BusRates
 from tests.simulation.clients import Tab
+from tests.simulation.hosts import HostNode, Zombie
 from tests.simulation.loop import SimLoop, Stuck
 from tests.simulation.network import Network
-from tests.simulation.nodes import ControllerNode, HostNode, Node, RouterNode
+from tests.simulation.nodes import ControllerNode, Node
 from tests.simulation.plan import Plan, draw_plan, in_force
 from tests.simulation.postgres_server import PostgresServer
 from tests.simulation.redis_server import RedisServer
+from tests.simulation.routers import RouterNode
 from tests.simulation.trace import ProductLog, Trace
 from tests.simulation.weather import Weather
 from tests.simulation.wires import Service
+
+N = TypeVar("N", bound=Node)
 
 START_MS = 1_700_000_000_000
 SETTLE_S = 60.0  # longer than the longest backoff and patience in a row
@@ -52,11 +58,13 @@ class World:
         self.trace = Trace(self.loop.time)
         self.network = Network(self.loop, random.Random(f"{seed}/network"), self.trace)
         self.network.delay_s = self.plan.latency_s
+        self.network.window_frames = self.plan.window_frames
         self.words = checkers.Words(self.fail)
         self.logs = checkers.Logs(self.fail, self.words)
         self.redis = RedisServer(lambda: START_MS + int(self.loop.time() * 1000), self.logs)
         self.postgres = PostgresServer(self.logs)
         self.redis_service, self.postgres_service = Service("redis"), Service("postgres")
+        self.network.slow = self.redis_service.rates.slow = self.plan.slow
         self.redis_service.rates.delay_s = self.plan.latency_s / 2
         self.postgres_service.rates.delay_s = self.plan.latency_s * 3
         self.bus_rates = BusRates()
@@ -66,6 +74,7 @@ class World:
         self.nodes: dict[str, Node] = {}
         self.wanted: dict[str, None] = {}  # names of the nodes that should be up
         self.tabs: dict[str, Tab] = {}
+        self.zombies: list[Zombie] = []
         self._opened = 0
         self._failed = self.loop.create_future()
 
@@ -89,7 +98,7 @@ class World:
         self.wanted[node.name] = None
         node.start()
 
-    def of(self, kind: type[Node]) -> list[Node]:
+    def of(self, kind: type[N]) -> list[N]:
         return [node for node in self.nodes.values() if isinstance(node, kind)]
 
     def open_tab(self) -> Tab:
@@ -153,6 +162,8 @@ class World:
         waiting = [tab.name for tab in tabs if not tab.at_rest]
         if waiting:
             return f"{', '.join(waiting)} not settled"
+        if left := [zombie.process.name for zombie in self.zombies if not self._may_live(zombie)]:
+            return f"{', '.join(left)} lost the slot and goes on"
         for key, history in self.logs.of.items():
             head = len(history.entries)
             behind = [tab.name for tab in tabs if tab.session.revision(key.section) != head]
@@ -160,7 +171,14 @@ class World:
                 return f"{', '.join(behind)} not at revision {head}"
             if self.postgres.durable(key).revision != head:
                 return f"Postgres has {self.postgres.durable(key).revision} of {head} entries"
+            if any(actor.section.unanswered for actor in self._owners(key, history)):
+                return "a commit is not answered"
         return ""
+
+    def _may_live(self, zombie: Zombie) -> bool:
+        """One that never got the lease serves nobody and waits for it."""
+        holder = self.redis.holders([zombie.slot])[0]
+        return not zombie.process.alive or zombie.running is None or zombie.running.instance == holder
 
     def _at_rest(self) -> None:
         tabs = self.open_tabs
@@ -174,22 +192,25 @@ class World:
             self._check_owner(key, history)
 
     def _check_owner(self, key: SectionKey, history: checkers.History) -> None:
-        for node in self.of(HostNode):
-            running = node.running if isinstance(node, HostNode) and node.up else None
-            actor = running.host.sections.get(key) if running else None
-            if actor is None or actor.section.epoch != history.epoch:
-                continue
+        for actor in self._owners(key, history):
             found = actor.section.snapshot(actor.section.committed_revision)
             if found is None or found.revision != len(history.entries):
-                self.fail(f"the owner on {node.name} has no snapshot of the newest revision")
+                self.fail("the owner has no snapshot of the newest revision")
             else:
-                self.logs.seen(f"the owner on {node.name}", key, found.revision, found.epoch, found.content)
+                self.logs.seen("the owner", key, found.revision, found.epoch, found.content)
+
+    def _owners(self, key: SectionKey, history: checkers.History) -> list[SectionActor]:
+        """The owner under the newest epoch, if it is active: one at most."""
+        running = [node.running for node in self.of(HostNode) if node.up]
+        running += [zombie.running for zombie in self.zombies if zombie.process.alive]
+        actors = [found.host.sections[key] for found in running if found and key in found.host.sections]
+        return [actor for actor in actors if actor.section.epoch == history.epoch]
 
     def end(self) -> None:
         for node in self.nodes.values():
             node.kill()
-        for tab in self.open_tabs:
-            tab.process.kill()
+        for process in (*(tab.process for tab in self.open_tabs), *(zombie.process for zombie in self.zombies)):
+            process.kill()
 
 
 def play(seed: int, plan: Plan | None = None) -> Outcome:
