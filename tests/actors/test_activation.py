@@ -205,4 +205,4 @@ async def test_a_flush_meanwhile_of_what_the_log_then_lost() -> None:
     found = await activate(KEY, log, store, KEEP)
     assert found.state.revision == 4
     assert found.state.content.text() == text(4)
-    assert log.stream(KEY).epoch == found.epoch
+    assert (log.stream(KEY).epoch, log.stream(KEY).revision) == (found.epoch, 4)

@@ -118,8 +118,6 @@ async def test_who_is_idle_and_durable_is_let_go() -> None:
         bench.host.sections[key].durable = Durable(1, 1)
     bench.host.sections[KEY].snapshot_revision = 1
     bench.time.ms += bench.limits.idle_ms + 1
-    await bench.receive(link.FetchSnapshot(OTHER, 1))
-    bench.time.ms += bench.limits.idle_ms
     await bench.host.passivate_idle()
     assert set(bench.host.sections) == {OTHER}  # has no snapshot yet
     assert "trim 1" in bench.log.calls

@@ -87,6 +87,7 @@ async def test_what_is_not_flushed_stays_marked() -> None:
     await owner.actor.flushed(Durable(3, 1))  # prepared, not sent
     await until_idle()
     await owner.actor.flushed(Durable(3, 1))  # sent, not answered
+    await owner.actor.flushed(Durable(4, 1))  # not even if somebody else has flushed it
     assert owner.log.marks == {KEY: "1:0"}
     assert not any(call.startswith("clear") for call in owner.log.calls)
 

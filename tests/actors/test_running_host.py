@@ -176,12 +176,15 @@ async def test_who_has_lost_its_slot_cannot_go_on() -> None:
     site = Site()
     async with site.running() as host:
         await active(host)
-        site.map.holders["host-0"] = "another process"
+        theirs = HostEntry("127.0.0.1:1", "another process")
+        site.map.holders["host-0"] = theirs.instance
+        site.map.put(site.map.map.with_host("host-0", theirs))
         with pytest.raises(BaseExceptionGroup) as failed:
             await host.failed()
         assert failed.value.subgroup(Evicted)
         assert not host.host.sections
-    assert site.map.holders == {"host-0": "another process"}
+    assert site.map.holders == {"host-0": theirs.instance}
+    assert site.map.map.hosts == {"host-0": theirs}
 
 
 async def test_who_lost_it_for_a_moment_goes_on() -> None:

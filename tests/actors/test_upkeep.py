@@ -195,6 +195,28 @@ async def test_a_snapshot_is_never_ahead_of_what_is_flushed() -> None:
 
 
 @virtual_time
+async def test_nor_when_people_type_while_it_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Kept()
+    await kept.typed(10)
+    flush, go_on = kept.store.flush, asyncio.Event()
+
+    async def slowly(*given: object) -> bool:
+        await go_on.wait()
+        return await flush(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(kept.store, "flush", slowly)
+    flushing = asyncio.create_task(kept.upkeep.flush_all())
+    await until_idle()
+    await kept.typed(3)
+    go_on.set()
+    await flushing
+    assert kept.actor().durable.revision == 10
+    assert kept.store.snapshots == {}
+    await kept.upkeep.flush_all()
+    assert kept.store.snapshots[KEY].revision == 13
+
+
+@virtual_time
 async def test_the_log_is_trimmed_behind_a_snapshot_but_for_the_newest_entries() -> None:
     kept = Kept()
     await kept.typed(10)

@@ -187,6 +187,29 @@ async def test_what_was_in_flight_is_sent_again_under_its_number() -> None:
     assert ops == [Op("0", 3, 1, raw(["x"]))] * 2
 
 
+async def test_what_is_typed_between_two_connections_comes_after_the_hello(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep = asyncio.sleep
+
+    async def type_meanwhile(seconds: float, result: object = None) -> object:
+        if seconds and document.connects == 1:
+            document.edit(Delta.replace(0, 0, "x"))
+        return await sleep(0, result)
+
+    async def go_on(peer: Peer) -> None:
+        await peer.greet()
+        assert isinstance(await peer.hear(), Op)
+        await peer.say(entries(4, (document.session.client_id, 1, ["x"])))
+        await peer.gone()
+
+    monkeypatch.setattr(random, "random", lambda: 0.5)
+    async with served(lambda peer: _close(peer, 1012), go_on) as (http, url):
+        document = DocumentClient(http, url, "notes")
+        monkeypatch.setattr(asyncio, "sleep", type_meanwhile)
+        async with document:
+            await document.wait_for(lambda: document.connects == 2 and document.session.settled)
+            assert document.text == "xtext\n"
+
+
 async def test_told_to_move_it_connects_anew() -> None:
     async def move(peer: Peer) -> None:
         await peer.greet()

@@ -125,6 +125,12 @@ def test_so_is_what_is_not_committed_yet() -> None:
     assert unchanged(of, op(["x"], 12, 5)) == Known(13)
 
 
+def test_only_entries_after_the_base_make_a_duplicate() -> None:
+    """Who has read the entry knows what it sends now."""
+    assert unchanged(grown(), op(["a"], 11, 9, BOB)) == Known(12)
+    accept(grown(), op(["a"], 12, 9, BOB))
+
+
 def test_nobody_is_taken_for_another() -> None:
     of = grown()
     accept(of, op(["x"], 10, 4, "client-dan"), op(["y"], 11, 5))

@@ -4,6 +4,7 @@ in the last accepted operation."""
 import msgspec
 import pytest
 
+import coscribe.section as section_module
 from coscribe.ot import Delta, decode
 from coscribe.protocol import CaughtUp, Snapshot, decode_server_frame
 from coscribe.section import ContentAt, Section
@@ -93,6 +94,17 @@ def test_when_more_gathered_meanwhile_it_is_served_at_the_commit_of_that() -> No
     of.freeze("c")
     accept(of, op(["d"], 5, 1, CAT))
     of.committed()
+    assert of.snapshot(5) == ContentAt(7, EPOCH, b'["cba\\n"]')
+
+
+def test_it_is_never_ahead_of_the_batch_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(section_module, "BATCH_ENTRIES", 1)
+    of = section("a\n", 5)
+    accept(of, op(["b"], 5), op(["c"], 5, 1, BOB))
+    assert of.snapshot(5) is None
+    commit(of)
+    assert of.snapshot(5) is None
+    commit(of)
     assert of.snapshot(5) == ContentAt(7, EPOCH, b'["cba\\n"]')
 
 

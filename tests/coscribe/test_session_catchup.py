@@ -36,6 +36,24 @@ def test_a_gap_is_asked_for_once() -> None:
     assert sent(session) == []
 
 
+def test_a_gap_of_one_is_one() -> None:
+    session = joined()
+    assert session.receive(entries(5, other(["b"])), 0.0) == []
+    assert sent(session) == [Catchup("0", 3, EPOCH)]
+    assert session.revision() == 3
+
+
+def test_what_was_asked_of_a_connection_that_broke_is_asked_of_the_next() -> None:
+    session = joined()
+    session.receive(head(9), 0.0)
+    session.disconnected()
+    session.connected(1.0)
+    session.receive(welcome(), 1.0)
+    sent(session, 1.0)
+    session.receive(head(9), 1.0)
+    assert sent(session, 1.0) == [Catchup("0", 3, EPOCH)]
+
+
 def test_what_is_still_missing_after_a_while_is_asked_for_again() -> None:
     session = joined()
     session.receive(entries(6, other(["c"])), 0.0)
