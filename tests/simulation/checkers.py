@@ -42,7 +42,7 @@ class Logs:
     """One writer an epoch; one entry a revision; each (client, cseq) once and in order; nothing trimmed that is not
     stored. Implements the witnesses of both servers."""
 
-    def __init__(self, fail: Fail, words: "Words") -> None:
+    def __init__(self, fail: Fail, words: Callable[[str], "Words"]) -> None:
         self.of: dict[SectionKey, History] = {}
         self._fail, self._words = fail, words
 
@@ -69,9 +69,9 @@ class Logs:
         if history.writers.get(batch.epoch) != who:
             self._fail(f"{who} wrote under epoch {batch.epoch} of {history.writers.get(batch.epoch)}")
         for entry in batch.entries:
-            self._append(history, entry, batch.epoch)
+            self._append(key, history, entry, batch.epoch)
 
-    def _append(self, history: History, entry: LogEntry, epoch: int) -> None:
+    def _append(self, key: SectionKey, history: History, entry: LogEntry, epoch: int) -> None:
         op = decode_op_entry(entry.entry)
         name = f"entry {entry.revision} ({op.client}, {op.cseq})"
         if entry.revision != len(history.entries) + 1:
@@ -82,7 +82,7 @@ class Logs:
             self._fail(f"{name} came after cseq {history.cseqs[op.client]} of its client")
         history.cseqs[op.client] = op.cseq
         delta = decode(bytes(op.delta), OWN_LIMITS)
-        self._words.entered(name, delta)
+        self._words(key.document).entered(name, delta)
         history.content.apply(delta)
         history.entries.append(entry)
         history.contents.append(history.content.encode())
@@ -132,7 +132,7 @@ class Logs:
 
 
 class Words:
-    """Every typed character is another one: in the document once if nobody deleted it, and never twice."""
+    """Of one document. Every typed character is another one: there once if nobody deleted it, and never twice."""
 
     def __init__(self, fail: Fail) -> None:
         self._fail = fail

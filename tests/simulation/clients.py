@@ -48,6 +48,7 @@ class Tab:
         self.session = Session(f"{self.name}-session")
         self.editor: Delta | None = None
         self.connects = rng.randrange(8)
+        self.words = world.words(key.document)
         self._author = Author(rng, world.alphabet)
         self._spoilt = False  # an edit that must be refused is among what is not acknowledged
         self._shown: list[Delta] = []  # changes that the editor has not taken up yet
@@ -65,8 +66,8 @@ class Tab:
         for copy in self.session.chain():
             base = copy.content.delta()
             if copy.in_flight:
-                self.world.words.left_behind(copy.in_flight.delta, base)
-            self.world.words.left_behind(copy.pending, base)
+                self.words.left_behind(copy.in_flight.delta, base)
+            self.words.left_behind(copy.pending, base)
         self.process.kill()
         self.world.network.drop_all(self.process, self.rng.choice((0.0, 0.5, 20.0)))
 
@@ -86,7 +87,7 @@ class Tab:
 
     def edit(self, edit: Edit) -> None:
         assert self.editor is not None
-        self.world.words.typed(self.session.client_id, edit.typed, edit.deleted)
+        self.words.typed(self.session.client_id, edit.typed, edit.deleted)
         self._spoilt |= edit.spoilt
         self.world.trace.add("edit", self.name, edit.delta)
         self._shown.append(edit.delta)
@@ -121,7 +122,7 @@ class Tab:
 
     def _parked(self, event: Parked) -> None:
         copy = next(copy for copy in self.session.chain() if copy.id == event.section)
-        self.world.words.refused(self.session.client_id, event.delta, copy.content.delta())
+        self.words.refused(self.session.client_id, event.delta, copy.content.delta())
         self.world.trace.add("parked", self.name, f"{event.cseq} {event.code} {event.delta}")
         if not self._spoilt or event.code is not NackCode.INVALID:
             self.world.fail(f"{self.name}: a good operation was refused: {event.code} {event.message}")

@@ -113,7 +113,7 @@ def join_host(weather: Weather) -> None:
 @fault("place")
 def place(weather: Weather) -> None:
     """An operator moves a section."""
-    place = weather.pick([tab.key.placement() for tab in weather.world.tabs.values()])
+    place = weather.pick(sorted({tab.key.placement() for tab in weather.world.tabs.values()}))
 
     def moved(present: ClusterMap) -> ClusterMap:
         host = weather.pick(sorted(present.hosts))

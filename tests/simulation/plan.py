@@ -30,6 +30,7 @@ from tests.simulation.weather import WEIGHTS
 class Plan:
     hosts: int
     routers: int
+    documents: int
     clients: int
     chaos_s: float
     """How long people type while things break; then everything heals."""
@@ -70,6 +71,7 @@ def draw_plan(rng: random.Random) -> Plan:
     return Plan(
         hosts=rng.choice((1, 2, 2, 3)),
         routers=rng.choice((1, 2, 2)),
+        documents=rng.choice((1, 1, 1, 2)),
         clients=rng.choice((2, 3, 3, 4)),
         chaos_s=rng.uniform(5.0, 12.0),
         faults=tuple(name for name, often in WEIGHTS.items() for _ in range(often) if rng.random() < share),

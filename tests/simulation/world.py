@@ -59,7 +59,6 @@ class World:
         self.network = Network(self.loop, random.Random(f"{seed}/network"), self.trace)
         self.network.delay_s = self.plan.latency_s
         self.network.window_frames = self.plan.window_frames
-        self.words = checkers.Words(self.fail)
         self.logs = checkers.Logs(self.fail, self.words)
         self.redis = RedisServer(lambda: START_MS + int(self.loop.time() * 1000), self.logs)
         self.postgres = PostgresServer(self.logs)
@@ -69,7 +68,9 @@ class World:
         self.postgres_service.rates.delay_s = self.plan.latency_s * 3
         self.bus_rates = BusRates()
         self.alphabet = new_alphabet()
-        self.documents = {"notes": Document("notes", "life1", "acme", "user-0", START_MS)}
+        names = [f"notes-{number}" for number in range(self.plan.documents)]
+        self.documents = {name: Document(name, "life1", "acme", "user-0", START_MS) for name in names}
+        self._words: dict[str, checkers.Words] = {}
         self.typing = True
         self.nodes: dict[str, Node] = {}
         self.wanted: dict[str, None] = {}  # names of the nodes that should be up
@@ -91,6 +92,9 @@ class World:
         lines = traceback.format_exception(error) if error else []
         self.fail("".join((message, "\n", *lines)))
 
+    def words(self, document: str) -> checkers.Words:
+        return self._words.setdefault(document, checkers.Words(self.fail))
+
     # --- Who is there ---
 
     def add(self, node: Node) -> None:
@@ -103,7 +107,7 @@ class World:
 
     def open_tab(self) -> Tab:
         self._opened += 1
-        document = self.documents["notes"]
+        document = list(self.documents.values())[self._opened % len(self.documents)]
         key = SectionKey(document.id, document.incarnation, FIRST_SECTION)
         tab = Tab(self, self._opened, key, random.Random(f"{self.seed}/tab-{self._opened}"))
         self.tabs[tab.name] = tab
@@ -166,7 +170,7 @@ class World:
             return f"{', '.join(left)} lost the slot and goes on"
         for key, history in self.logs.of.items():
             head = len(history.entries)
-            behind = [tab.name for tab in tabs if tab.session.revision(key.section) != head]
+            behind = [tab.name for tab in tabs if tab.key == key and tab.session.revision() != head]
             if behind:
                 return f"{', '.join(behind)} not at revision {head}"
             if self.postgres.durable(key).revision != head:
@@ -184,10 +188,12 @@ class World:
         tabs = self.open_tabs
         for tab in tabs:
             tab.look()
-            self.words.at_rest(tab.session.content())
-            if tab.session.content() != tabs[0].session.content():
-                self.fail(f"{tab.name} and {tabs[0].name} do not read the same")
+            tab.words.at_rest(tab.session.content())
+            other = next(other for other in tabs if other.key == tab.key)
+            if tab.session.content() != other.session.content():
+                self.fail(f"{tab.name} and {other.name} do not read the same")
         for key, history in self.logs.of.items():
+            self.words(key.document).at_rest(history.content.delta())
             checkers.at_rest(self.fail, key, history, self.redis, self.postgres)
             self._check_owner(key, history)
 
