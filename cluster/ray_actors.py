@@ -135,12 +135,11 @@ class HostActor(Actor):
 
 class RunningController:
     def __init__(self, settings: Settings) -> None:
-        import redis.asyncio
-
         from cluster.controller import Controller
         from persistence.map_store import RedisMapStore
+        from persistence.redis_client import shared_client
 
-        self._redis = redis.asyncio.Redis.from_url(given(settings.redis_url))
+        self._redis = shared_client(given(settings.redis_url))
         controller = Controller(RedisMapStore(self._redis), secrets.token_hex(8), settings.lease_ttl_s)
         self._task = asyncio.get_running_loop().create_task(controller.run())
 

@@ -23,7 +23,7 @@ from persistence.records import (
     Durable,
     LogState,
 )
-from persistence.redis_client import TIMEOUT_S, Argument, Line, execute, shared_client, unavailable
+from persistence.redis_client import TIMEOUT_S, Argument, Line, answering, execute, shared_client
 from persistence.script import Script
 
 SCAN_PAGE: Final = 1000
@@ -96,11 +96,10 @@ class RedisLog(RedisLogReader):
         cursor = 0
         while True:
             cursor, page = await execute(self._client, "SCAN", cursor, "MATCH", keys.EVERY_META, "COUNT", SCAN_PAGE)
-            with unavailable():
-                async with self._client.pipeline(transaction=False) as pipeline:
-                    for name in page:
-                        pipeline.pttl(name)
-                    lifetimes = await pipeline.execute()
+            async with answering(self._client), self._client.pipeline(transaction=False) as pipeline:
+                for name in page:
+                    pipeline.pttl(name)
+                lifetimes = await pipeline.execute()
             found.update(
                 keys.section_of_meta(name) for name, left_ms in zip(page, lifetimes, strict=True) if left_ms == FOR_EVER
             )

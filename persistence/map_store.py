@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 
 from persistence import keys
-from persistence.redis_client import execute, unavailable
+from persistence.redis_client import answering, execute
 from persistence.script import Script
 
 
@@ -35,9 +35,8 @@ class RedisMapStore:
     async def leases(self, hosts: Sequence[str]) -> Sequence[str | None]:
         if not hosts:
             return []
-        with unavailable():
-            async with self._client.pipeline(transaction=False) as pipeline:
-                for host in hosts:
-                    pipeline.get(keys.lease(host))
-                replies = await pipeline.execute()
+        async with answering(self._client), self._client.pipeline(transaction=False) as pipeline:
+            for host in hosts:
+                pipeline.get(keys.lease(host))
+            replies = await pipeline.execute()
         return [None if holder is None else holder.decode() for holder in replies]

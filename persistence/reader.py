@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from coscribe.names import SectionKey
 from persistence import keys
 from persistence.records import LogEntry
-from persistence.redis_client import TIMEOUT_S, execute, shared_client, unavailable
+from persistence.redis_client import TIMEOUT_S, answering, execute, shared_client
 
 
 def encode_meta(entry: LogEntry) -> bytes:
@@ -47,11 +47,10 @@ class RedisLogReader:
     async def heads(self, sections: Sequence[SectionKey]) -> Sequence[tuple[int, int] | None]:
         if not sections:
             return []
-        with unavailable():
-            async with self._client.pipeline(transaction=False) as pipeline:
-                for key in sections:
-                    pipeline.execute_command("HMGET", keys.meta(key), "rev", "tip")
-                replies = await pipeline.execute()
+        async with answering(self._client), self._client.pipeline(transaction=False) as pipeline:
+            for key in sections:
+                pipeline.execute_command("HMGET", keys.meta(key), "rev", "tip")
+            replies = await pipeline.execute()
         return [None if revision is None else (int(revision), int(tip or 0)) for revision, tip in replies]
 
     async def aclose(self) -> None:

@@ -6,8 +6,8 @@ and redis-py turns on nothing by itself.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
@@ -34,14 +34,18 @@ _PASSING: Final = frozenset(
 
 
 def shared_client(url: str, timeout_s: float = TIMEOUT_S, connections: int = POOL_CONNECTIONS) -> Redis:
-    """A small pool for reads and for writes that may be done twice. Whoever comes too late waits for a connection."""
+    """A small pool for reads and for writes that may be done twice. Whoever comes too late waits for a connection.
+
+    Its commands are run by `execute`, or inside of `answering`, which keep to the limit of time. That of redis-py is
+    not used: on Python 3.11 it is asyncio.wait_for, which loses a cancellation that comes in the wrong moment. The
+    task then goes on for ever, and whoever cancelled it waits for it."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
         timeout=timeout_s,
         protocol=PROTOCOL,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), RETRIES),
-        socket_timeout=timeout_s,
+        socket_timeout=None,
         socket_connect_timeout=timeout_s,
     )
     return Redis.from_pool(pool)
@@ -66,10 +70,18 @@ def unavailable() -> Iterator[None]:
         raise
 
 
+@asynccontextmanager
+async def answering(client: Redis) -> AsyncIterator[None]:
+    """What is asked of a shared client inside has one deadline; troubles that pass are Unavailable."""
+    with unavailable():
+        async with asyncio.timeout(getattr(client.connection_pool, "timeout", TIMEOUT_S)):
+            yield
+
+
 async def execute(client: Redis, command: str, *arguments: Argument) -> Any:
     """Run a command; the reply comes as the server sends it. Raises Unavailable."""
     # The name as bytes: redis-py rebuilds the replies of commands that it knows by their text.
-    with unavailable():
+    async with answering(client):
         return await client.execute_command(command.encode(), *arguments)  # type: ignore[no-untyped-call]
 
 
