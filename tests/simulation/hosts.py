@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 
 from actors.host_server import HostSettings, RunningHost
@@ -12,7 +12,7 @@ from actors.section_actor import Clock
 from persistence.records import Unavailable
 from tests.simulation.loop import Process
 from tests.simulation.network import Closed, End
-from tests.simulation.nodes import RESTART_S, Node
+from tests.simulation.nodes import RESTART_S, Node, nothing
 from tests.simulation.parts import Parts
 
 
@@ -94,9 +94,8 @@ class HostNode(Node):
                 zombie.running = host
         await host.evicted()
 
-    async def _stop(self) -> None:
-        if self.running:
-            await self.running.stop()
+    def _stop(self) -> Coroutine[None, None, None]:
+        return self.running.stop() if self.running else nothing()
 
     def abandon(self) -> Process | None:
         """It is taken for dead and its slot given to another process, but it lives on. Returns what lives on."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 from cluster.controller import Controller
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 RESTART_S = 0.5
+
+
+async def nothing() -> None:
+    """No phases."""
 
 
 class Node:
@@ -86,8 +91,9 @@ class Node:
         """Until it fails."""
         raise NotImplementedError
 
-    async def _stop(self) -> None:
-        raise NotImplementedError
+    def _stop(self) -> Coroutine[None, None, None]:
+        """What ends the process of now, in phases; another one may have the slot before that is done."""
+        return nothing()
 
     def now_ms(self) -> int:
         return self.world.redis.now_ms() + self.skew_ms
@@ -96,6 +102,3 @@ class Node:
 class ControllerNode(Node):
     async def _work(self) -> None:
         await Controller(self.parts.map_store, f"{self.name}.{self.starts}", self.world.plan.lease_ttl_s).run()
-
-    async def _stop(self) -> None:
-        return

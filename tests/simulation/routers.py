@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 
 from cluster.watcher import MapWatcher
 from persistence.records import Unavailable
@@ -10,7 +11,7 @@ from router.connection import Connection
 from router.link import LinkClosed, Transport
 from router.router import Clock, Router, RouterSettings
 from tests.simulation.network import Closed, End, Refused
-from tests.simulation.nodes import Node
+from tests.simulation.nodes import Node, nothing
 
 CLOSE_PATIENCE_S = 5.0
 
@@ -52,11 +53,13 @@ class RouterNode(Node):
         with contextlib.suppress(Unavailable, ExceptionGroup):
             await self.router.run()
 
-    async def _stop(self) -> None:
+    def _stop(self) -> Coroutine[None, None, None]:
+        return self._stop_router(self.router) if self.router else nothing()
+
+    async def _stop_router(self, router: Router) -> None:
         self.world.network.close_port(self.name)
-        if self.router:
-            await self.router.stop()
-            await asyncio.sleep(self.rng.random())
+        await router.stop()
+        await asyncio.sleep(self.rng.random())
 
     async def _connect_link(self, address: str) -> Transport:
         assert self.process is not None
