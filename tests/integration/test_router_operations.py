@@ -99,7 +99,7 @@ async def test_a_duplicate_is_accepted_once_however_often_it_is_sent(server: Ser
         await bob.join("client-of-bob")
         for _ in range(3):
             await ann.say({"t": "op", "s": "0", "base": 1, "cseq": 1, "delta": ["once "]})
-        assert await ann.until(lambda message: accepted(message, 1))
+        assert await ann.until(lambda message: accepted(message, 1, ann.client))
         await ann.say({"t": "op", "s": "0", "base": 1, "cseq": 1, "delta": ["once "]})
         assert accepted(await ann.write(2, 2, ["then "]), 2)
         assert await bob.until(lambda message: accepted(message, 2))
