@@ -202,7 +202,7 @@ class Tab:
             for frame in _parts(await end.receive()):
                 self._take(self.session.receive(bytes(frame), self._now()))
             self._wake.set()
-            if self._lazy_s:
+            if self._lazy_s and self.world.typing:
                 await asyncio.sleep(self._lazy_s * self.rng.random())
 
     async def _write(self, end: End) -> None:

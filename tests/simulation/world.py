@@ -34,7 +34,7 @@ from tests.simulation.wires import Service
 N = TypeVar("N", bound=Node)
 
 START_MS = 1_700_000_000_000
-SETTLE_S = 60.0  # longer than the longest backoff and patience in a row
+SETTLE_S = 45.0  # longer than the longest backoff and patience in a row
 LOOK_EVERY_S = 0.25
 
 
