@@ -26,7 +26,7 @@ def configure(level: str, log_format: Literal["text", "json"]) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # a cached logger would not hear of a later configuration; logging is rare
     )
 
 
