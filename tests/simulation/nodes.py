@@ -29,7 +29,7 @@ class Node:
         self.process: Process | None = None
         self.parts: Parts
         self.skew_ms = 0
-        self._stopping = False
+        self._stopping: Process | None = None
 
     @property
     def up(self) -> bool:
@@ -38,7 +38,6 @@ class Node:
     def start(self) -> None:
         assert self.process is None
         self.starts += 1
-        self._stopping = False
         self.process = Process(self.world.loop, self.name)
         self.parts = Parts(self.world, self.process, f"{self.name}.{self.starts}")
         self.world.trace.add("start", self.name, self.starts)
@@ -57,9 +56,9 @@ class Node:
     async def stop(self) -> None:
         """End as on SIGTERM, which may take a while; then it is gone."""
         process = self.process
-        if process is None or self._stopping:
+        if process is None or self._stopping is process:
             return
-        self._stopping = True
+        self._stopping = process
         self.world.trace.add("stop", self.name)
         await asyncio.wait((process.start(self._stop()),))
         self._gone(process)
@@ -67,7 +66,7 @@ class Node:
     async def _serve(self, process: Process) -> None:
         """What a supervisor does: start it, and when it has failed, start it again."""
         await self._work()
-        if not self._stopping:
+        if self._stopping is not process:
             self.world.trace.add("failed", self.name)
             self.world.loop.after(0.0, self._failed, process)
 
