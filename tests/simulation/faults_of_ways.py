@@ -31,7 +31,7 @@ def isolate_host(weather: Weather) -> None:
 @fault("ambush", weight=2)
 def ambush(weather: Weather) -> None:
     """The same, just when a commit of the host is on its way: that arrives when there is another owner."""
-    seconds = weather.world.plan.lease_ttl_s * weather.rng.choice((2.0, 3.0))
+    seconds = weather.world.plan.lease_ttl_s * weather.rng.choice((2.5, 4.5))
 
     def snap(process: Process, name: str) -> bool:
         if name.startswith("commit"):

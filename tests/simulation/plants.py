@@ -3,7 +3,7 @@
 Each breaks one rule. A checker that cannot tell a run with one of them from a good one checks nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +13,7 @@ from actors import activation
 from actors.section_actor import SectionActor
 from coscribe.batch import Batch, BatchHeader
 from coscribe.names import SectionKey
-from coscribe.section import ContentAt, Known, Prepared, Section
+from coscribe.section import ContentAt, Known, Prepared, Section, WindowLimits
 from coscribe.session import Session
 from persistence.flusher import Flusher
 from persistence.records import Activation, Answer, Durable, LogEntry
@@ -26,29 +26,30 @@ TWO_OWNERS = ("ambush", "pause host", "abandon host", "slow map")
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """`faults` bring it out; without any, a run has its own."""
+    """`faults` bring it out; without any, a run has its own. `changes` are made to the plan."""
 
     planted: Planted
     faults: tuple[str, ...]
+    changes: Mapping[str, object]
 
 
 PLANTS: dict[str, Plant] = {}
 
 
-def plant(*faults: str) -> Callable[[Callable[[], Iterator[None]]], None]:
+def plant(*faults: str, **changes: object) -> Callable[[Callable[[], Iterator[None]]], None]:
     def register(wrong: Callable[[], Iterator[None]]) -> None:
-        PLANTS[wrong.__name__] = Plant(contextmanager(wrong), faults)
+        PLANTS[wrong.__name__] = Plant(contextmanager(wrong), faults, changes)
 
     return register
 
 
-@plant(*TWO_OWNERS)
+@plant(*TWO_OWNERS, lease_ttl_s=1.0, edit_every_s=0.15, hosts=3, routers=2)
 def no_fencing() -> Iterator[None]:
-    """The log takes a batch of any epoch."""
+    """The log takes whatever an older owner sends."""
     original = RedisServer._refusal
 
     def refusal(self: RedisServer, log: SectionLog, batch: Batch) -> Answer | None:
-        return original(self, replace(log, epoch=batch.epoch), batch)
+        return None if batch.epoch < log.epoch else original(self, log, batch)
 
     with patch.object(RedisServer, "_refusal", refusal):
         yield
@@ -78,7 +79,7 @@ def no_dedup() -> Iterator[None]:
         yield
 
 
-@plant()
+@plant("cut link", "cut socket", "crash router", window=WindowLimits(entries=2, min_age_ms=0, hard_entries=4))
 def dedup_by_the_window_alone() -> Iterator[None]:
     """A base before the history window is not refused but taken as its start."""
     original = Section.submit

@@ -50,7 +50,7 @@ def violation(plant: Plant, seed: int) -> str | None:
     if plant.faults:
         plan = replace(plan, faults=plant.faults, fault_every_s=0.7, hosts=max(2, plan.hosts))
     with plant.planted():
-        return play(seed, plan).violation
+        return play(seed, replace(plan, **plant.changes)).violation  # type: ignore[arg-type]
 
 
 def test_a_run_depends_on_its_seed_alone() -> None:

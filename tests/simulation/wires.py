@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 TIMEOUT_S = 5.0
 RETRY_S = 0.1
-GIVEN_UP = 0.02  # the share of tries in a partition of which one is the last
+GIVEN_UP = 0.005  # the share of tries in a partition of which one is the last
 LATE_S = 8.0  # longer than anybody waits
 
 
