@@ -54,7 +54,7 @@ def open_window(browser: Browser, system: System) -> OpenWindow:
         page = browser.new_context(**context).new_page()
         if intercept:
             page.route_web_socket(re.compile("/socket"), intercept)
-        window = Window(page, system.url, document)
+        window = Window(page, system.url, document, intercepted=intercept is not None)
         window.open(name)
         if joined:
             window.wait_for_state("saved")
