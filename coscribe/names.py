@@ -5,7 +5,6 @@ from typing import Final, NamedTuple
 
 DOCUMENT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
-SECTION_ID: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 FIRST_SECTION: Final = "0"
 
 
@@ -27,7 +26,3 @@ def is_document_id(text: str) -> bool:
 
 def is_client_id(text: str) -> bool:
     return CLIENT_ID.fullmatch(text) is not None
-
-
-def is_section_id(text: str) -> bool:
-    return SECTION_ID.fullmatch(text) is not None

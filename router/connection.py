@@ -5,23 +5,21 @@ outbox, in order: `welcome`, then for each section its snapshot or what was miss
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 import structlog
 
 from coscribe import link, protocol
-from coscribe.names import SectionKey, is_client_id
+from coscribe.names import FIRST_SECTION, SectionKey, is_client_id
 from coscribe.protocol import BadMessage, CloseCode, NackCode, User
 from persistence.records import Document, Unavailable
 from router.admission import TokenBucket
 from router.auth import Identity
+from router.client_frames import check_numbers, check_presence, read_frame
 from router.link import Answerless
 from router.outbox import Outbox
-from router.room import Room
+from router.place import Pending, Place
 
 if TYPE_CHECKING:
     from router.router import Router
@@ -33,48 +31,8 @@ EXPIRING_S: Final = 60.0
 MESSAGES_PER_OP: Final = 10  # catch-ups, presence and pings beside operations
 BRING_UP_RETRY_S: Final = 0.25
 QUESTIONS_PER_S: Final = 20  # that one socket may have an owner asked; each may cost it a page of entries
-LARGEST_NUMBER: Final = 2**53 - 1  # exact in JavaScript; and a link frame takes no number of more than 64 bits
-PRESENCE_DEPTH: Final = 16  # every client of the document must read it, however deep its own stack is by then
 
 log_event = structlog.get_logger("connection")
-
-
-@dataclass(slots=True)
-class _Pending:
-    """The one operation of a client and section that has no answer yet."""
-
-    message: link.Submit
-    resend_at: float
-
-
-class Place:
-    """The client's place in the room of one section."""
-
-    def __init__(self, connection: "Connection", room: Room) -> None:
-        self.connection, self.room, self.client = connection, room, connection.client
-        self.sent: int | None = None
-        self.pending: _Pending | None = None
-        self.bringing_up: asyncio.Task[None] | None = None
-
-    def deliver(self, messages: bytes, last: int) -> None:
-        if self.connection.outbox.full:
-            self.sent = None
-            self.connection.send(protocol.Lagging(self.room.key.section, last))
-            return
-        self.connection.outbox.push(messages)
-        self.sent = last
-
-    def resend_by(self, time: float) -> None:
-        """The operation without an answer is sent again at this time at the latest."""
-        if self.pending:
-            self.pending.resend_at = min(self.pending.resend_at, time)
-
-    def acknowledged(self, cseq: int) -> None:
-        if self.pending and self.pending.message.cseq <= cseq:
-            self.pending = None
-
-    def fork(self) -> None:
-        self.connection.close(CloseCode.FORK, "the history you have read is void")
 
 
 class Connection:
@@ -142,7 +100,7 @@ class Connection:
             self.close(CloseCode.TOO_MANY_MESSAGES, retry_after_s=wait_s)
             return
         try:
-            self._take(_decode(frame), now)
+            self._take(read_frame(frame), now)
         except BadMessage as error:
             self.send(protocol.Error("bad_message", str(error)))
             self.close(CloseCode.BAD_MESSAGE, str(error))
@@ -158,7 +116,7 @@ class Connection:
                     self._op(message, now)
                 case protocol.Catchup(s=section, from_=after, epoch=epoch, composed=composed):
                     place = self._place(section)
-                    _check_numbers(after, epoch)
+                    check_numbers(after, epoch)
                     self._bring_up(place, self._catch_up(place, after, epoch, composed))
                 case protocol.Fetch(s=section):
                     place = self._place(section)
@@ -203,7 +161,7 @@ class Connection:
             raise BadMessage("a client id has 8 to 64 characters of A-Z, a-z, 0-9, _ and -")
         if message.resume:
             for stands in message.resume.sections.values():
-                _check_numbers(*stands)
+                check_numbers(*stands)
         self.client = message.client
         self._start(self._open(message.resume))
 
@@ -221,7 +179,7 @@ class Connection:
             self.close(CloseCode.FORBIDDEN, "this client id belongs to another user")
             return
         settings = self.router.settings
-        sections = [self.router.first_section]
+        sections = [FIRST_SECTION]
         try:
             for section in sections:
                 key = SectionKey(self.document.id, self.document.incarnation, section)
@@ -363,7 +321,7 @@ class Connection:
     def _op(self, message: protocol.Op, now: float) -> None:
         place, limits = self._place(message.s), self.router.settings.limits
         delta = bytes(message.delta)
-        _check_numbers(message.base, message.cseq)
+        check_numbers(message.base, message.cseq)
         if message.cseq == 0:
             raise BadMessage("cseq counts from 1")
         if self.identity.role == "reader":
@@ -379,7 +337,7 @@ class Connection:
                 place.room.key, self.ref, self.client, message.cseq, message.base, self.identity.user,
                 self.identity.role, delta,
             )  # fmt: skip
-            place.pending = _Pending(submit, now)
+            place.pending = Pending(submit, now)
             self.router.waiting[place] = None
             self.resend(place, now)
 
@@ -410,14 +368,9 @@ class Connection:
 
     def _presence(self, message: protocol.SetPresence) -> None:
         self._place(message.s)
-        _check_numbers(message.rev)
-        state, limits = bytes(message.state), self.router.settings.limits
-        if len(state) > limits.presence_bytes:
-            raise BadMessage(f"a presence has at most {limits.presence_bytes} bytes")
-        if state != b"null" and not state.startswith(b"{"):
-            raise BadMessage("a presence is an object or null")
-        if _depth(msgspec.json.decode(state)) > PRESENCE_DEPTH:
-            raise BadMessage(f"a presence is at most {PRESENCE_DEPTH} levels deep")
+        check_numbers(message.rev)
+        state = bytes(message.state)
+        check_presence(state, self.router.settings.limits.presence_bytes)
         peer = None if state == b"null" else protocol.PeerPresence(message.s, message.rev, message.state, self.user)
         self.router.presence.say(self, peer, self.heard_at)
 
@@ -464,39 +417,3 @@ class Connection:
         for place in self.places.values():
             place.room.members.pop(place, None)
         await self.router.left(self)
-
-
-def _decode(frame: str) -> protocol.ClientMessage:
-    """Half a surrogate pair, which an editor can put into an operation, is no JSON to our decoder: such an operation
-    is for the owner to refuse, like any other that is `invalid`; the client goes on. Raises BadMessage."""
-    try:
-        return protocol.decode_client_message(frame)
-    except BadMessage:
-        if "\\ud" not in frame and "\\uD" not in frame:
-            raise
-        whole = _SURROGATE.sub(lambda found: found[0] if len(found[0]) != _HALF else "\\u0000", frame)
-        message = protocol.decode_client_message(whole)
-        if not isinstance(message, protocol.Op):
-            raise
-        return message
-
-
-_HALF: Final = len(r"\ud83d")
-_SURROGATE: Final = re.compile(
-    r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
-)
-"""An escaped backslash, a pair, or half of one."""
-
-
-def _check_numbers(*numbers: int) -> None:
-    """Revisions, epochs and cseqs. Raises BadMessage."""
-    if not all(0 <= number <= LARGEST_NUMBER for number in numbers):
-        raise BadMessage("a revision, an epoch or a cseq is a number from 0 to 2^53 - 1")
-
-
-def _depth(value: Any) -> int:
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list):
-        return 0
-    return 1 + max(map(_depth, value), default=0)

@@ -20,6 +20,8 @@ from router.metrics import RouterMetrics
 from router.router import Router
 
 CLOSE_PATIENCE_S: Final = 5.0
+READ_BYTES: Final = 4 * 1024 * 1024
+"""Frames up to here are read to their end before they are refused: who is cut off while sending may lose our word."""
 
 log_event = structlog.get_logger("conversation")
 
@@ -29,8 +31,9 @@ class ClientSocket(web.WebSocketResponse):
 
     def __init__(self, frame_bytes: int) -> None:
         super().__init__(
-            protocols=[SUBPROTOCOL], max_msg_size=2 * frame_bytes, compress=False, timeout=CLOSE_PATIENCE_S
-        )
+            protocols=[SUBPROTOCOL], max_msg_size=max(READ_BYTES, 2 * frame_bytes), compress=False,
+            timeout=CLOSE_PATIENCE_S,
+        )  # fmt: skip
 
     async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
         if code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:

@@ -15,13 +15,14 @@ import structlog
 from cluster.watcher import MapWatcher
 from coscribe import link
 from coscribe.link import EntriesAre, SnapshotIs
-from coscribe.names import FIRST_SECTION, SectionKey
+from coscribe.names import SectionKey
 from coscribe.protocol import CloseCode, WireLimits
 from persistence import keys
 from persistence.records import Bus, Document, LogReader, Unavailable
 from router.auth import Identity
-from router.connection import Connection, Place
+from router.connection import Connection
 from router.link import Answerless, Connect, Links
+from router.place import Place
 from router.presence import Presences, Roster
 from router.room import Room
 
@@ -73,7 +74,6 @@ class Router:
         self.settings = settings
         self.connections: dict[int, Connection] = {}
         self.waiting: dict[Place, None] = {}  # places with an operation that has no answer, in order
-        self.first_section = FIRST_SECTION
         self.redeem = redeem
         self.presence = Presences(bus, roster)
         self.links = Links(lambda: watcher.ring, connect, self._heard, self._link_broken, clock.monotonic)

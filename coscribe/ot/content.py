@@ -140,27 +140,7 @@ class Content:
 
     @property
     def ends_with_newline(self) -> bool:
-        return self._is_newline(self._rope.length - 1)
-
-    def keeps_newline(self, delta: Delta) -> bool:
-        """Whether the content would end with a newline after `delta`, which it can take."""
-        at = delta.base_length
-        if at < self._rope.length:
-            return self.ends_with_newline
-        for component in reversed(delta.components):
-            if isinstance(component, int):
-                if component > 0:
-                    break
-                at += component
-            elif isinstance(component, Retain):
-                break
-            else:
-                text = component.text if isinstance(component, Insert) else component
-                return isinstance(text, str) and text.endswith("\n")
-        return self._is_newline(at - 1)
-
-    def _is_newline(self, at: int) -> bool:
-        return at >= 0 and self._rope.unit(at) == "\n"
+        return self._rope.length > 0 and self._rope.unit(self._rope.length - 1) == "\n"
 
     # --- Reading ---
 

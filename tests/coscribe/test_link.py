@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from coscribe import link
 from coscribe.batch import Author, Batch, BatchHeader, decode_batch, encode_batch, entries_message
-from coscribe.names import SectionKey, is_client_id, is_document_id, is_section_id
+from coscribe.names import SectionKey, is_client_id, is_document_id
 from coscribe.protocol import Entries, NackCode, decode_server_frame
 from tests.coscribe.sections import entry
 
@@ -130,25 +130,6 @@ def test_document_ids(text: str, is_one: bool) -> None:
 )
 def test_client_ids(text: str, is_one: bool) -> None:
     assert is_client_id(text) is is_one
-
-
-@pytest.mark.parametrize(
-    ("text", "is_one"),
-    [
-        ("0", True),
-        ("17", True),
-        ("9" * 18, True),
-        ("9" * 19, False),
-        ("", False),
-        ("017", False),
-        ("-1", False),
-        ("1.0", False),
-        ("٣", False),
-        ("1\n", False),
-    ],
-)
-def test_section_ids(text: str, is_one: bool) -> None:
-    assert is_section_id(text) is is_one
 
 
 def test_a_small_document_is_placed_by_its_id_alone() -> None:

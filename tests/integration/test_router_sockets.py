@@ -164,7 +164,7 @@ async def test_a_fault_of_ours_costs_one_socket_and_tells_nothing(
     async with cluster(redis_url, postgres_url, tmp_path) as system:
         url = system.routers[0].url
         for place in (
-            "router.connection._decode", "router.router.Router.room", "router.http_api.HttpApi.open",
+            "router.connection.read_frame", "router.router.Router.room", "router.http_api.HttpApi.open",
         ):  # fmt: skip
             with patch(place, side_effect=KeyError("a fault of ours")):
                 async with raw(url, "notes", headers=bearer(system)) as ann:

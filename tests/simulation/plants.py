@@ -186,7 +186,7 @@ def activates_without_the_tail() -> Iterator[None]:
 @plant("cut link", "crash host")
 def never_resends() -> Iterator[None]:
     """Neither the router nor the client sends an operation again."""
-    from router.connection import Place
+    from router.place import Place
 
     original = Session._submit
 
