@@ -15,6 +15,7 @@ HEADINGS = {
     "embedded": "Extra `embedded`: services that come along",
     "loadtest": "Extra `loadtest`",
     "build": "Extra `build`",
+    "benchmark": "Extra `benchmark`",
     "dev": "Extra `dev`",
 }
 
