@@ -14,7 +14,7 @@ ARGS   ?=
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install sdk run test check lint types clean
+.PHONY: help install sdk run test check lint types compiled clean
 
 help: ## say what there is
 	@echo "make TARGET, where TARGET is one of"
@@ -42,6 +42,9 @@ types: install
 test: check ## everything that can be tested here
 	$(NPM) test --silent
 	$(BIN)/python -m pytest $(PYTEST)
+
+compiled: install ## copy the package coscribe into build/compiled, its merge engine compiled
+	@$(BIN)/python hatch_build.py build/compiled
 
 clean: ## remove what was built and installed; the data folder .coscribe stays
 	rm -rf $(VENV) sdk/node_modules sdk/dist router/static dist build

@@ -26,6 +26,7 @@ from cluster.ring import Ring
 from cluster.watcher import MapWatcher, change_map, join_map
 from coscribe import link
 from coscribe.ot import Limits
+from coscribe.ot.build import ENGINE
 from persistence import keys
 from persistence.bus import RedisBus
 from persistence.log import RedisLog
@@ -171,7 +172,8 @@ class RunningHost:
     async def _join(self) -> None:
         await join_map(self._map_store, self.settings.name, HostEntry(self.address, self.instance))
         await self._watcher.refresh()
-        log_event.info("host joined", host=self.settings.name, address=self.address, view=self._watcher.ring.view)
+        view = self._watcher.ring.view
+        log_event.info("host joined", host=self.settings.name, address=self.address, view=view, engine=ENGINE)
 
     async def _keep_lease(self) -> None:
         """Renew; an owner that cannot for a whole lease time stops by itself, before another one takes over. Raises

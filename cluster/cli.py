@@ -80,9 +80,15 @@ def _greet(settings: Settings) -> None:
 
 
 @app.command()
-def version() -> None:
-    """Say which version this is."""
+def version(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
+    """Say which version this is, and whether its merge engine is compiled."""
+    from coscribe.ot.build import COMPILED, ENGINE
+
+    if as_json:
+        out.print_json(json.dumps({"version": version_text(), "engine": ENGINE}))
+        return
     out.print(version_text(), highlight=False)
+    out.print("engine:", "compiled" if COMPILED else "pure Python", highlight=False)
 
 
 def version_text() -> str:

@@ -17,7 +17,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from cluster.data_folder import CannotStart, secret
 
 PREFIX: Final = "COSCRIBE_"
-NOT_SETTINGS: Final = {"COSCRIBE_REQUIRE", "COSCRIBE_RUNTIME"}  # of the test run; of `up` for its children
+# Of the test run, of the build, and of `up` for its children.
+NOT_SETTINGS: Final = {"COSCRIBE_REQUIRE", "COSCRIBE_EXPECT_ENGINE", "COSCRIBE_ENGINE", "COSCRIBE_RUNTIME"}
 MOST_LOCAL_HOSTS: Final = 8
 KEPT_SECRETS: Final = ("token_secret", "cluster_secret")
 SHORTEST_SECRET: Final = 32  # characters; HS256 wants 256 bits
