@@ -24,10 +24,9 @@ from coscribe.ot import (
     Delta,
     DeltaTooLarge,
     History,
-    Insert,
     InvalidDelta,
     Limits,
-    Retain,
+    Mainline,
     compose_all,
     decode,
     encode,
@@ -153,10 +152,10 @@ class Section:
         self.next, self.sealed = state.next, state.sealed
         self.committed_revision, self.committed_epoch = state.revision, state.epoch
         self._limits, self._window_limits = limits, window
-        self._content = state.content
         self._window: deque[LogEntry] = deque()
         self._window_bytes = 0
-        self._history = History(state.revision - len(state.recent))
+        state.content.keeps_newline = state.next is None
+        self._mainline = Mainline(state.content, History(state.revision - len(state.recent)))
         self._latest: dict[str, tuple[int, int]] = {}  # client -> (cseq, revision) of its last entry in the window
         self._pending = _Pending()
         self._last_time_ms = state.recent[-1].time_ms if state.recent else 0
@@ -165,19 +164,20 @@ class Section:
         self._snapshot_frozen: bytes | None = None
         for entry in state.recent:
             op = decode_op_entry(entry.entry)
-            self._remember(entry, op.client, op.cseq, decode(bytes(op.delta), OWN_LIMITS))
+            self._mainline.history.append(decode(bytes(op.delta), OWN_LIMITS))
+            self._remember(entry, op.client, op.cseq)
 
     # --- Prepare ---
 
     @property
     def revision(self) -> int:
         """The prepared revision; `committed_revision` is the one others may see."""
-        return self._history.revision
+        return self._mainline.history.revision
 
     @property
     def window_start(self) -> int:
         """The earliest revision on which an operation may be based."""
-        return self._history.start
+        return self._mainline.history.start
 
     @property
     def unanswered(self) -> Batch | None:
@@ -207,42 +207,22 @@ class Section:
         return self._prepare(op, delta, now_ms)
 
     def _prepare(self, op: Submission, delta: Delta, now_ms: int) -> Outcome:
-        rebased = self._history.rebase(delta, op.base)
         try:
-            self._content.check(rebased, self._limits)
+            rebased = self._mainline.accept(delta, op.base, self._limits)
         except DeltaTooLarge as error:
             return Refused(NackCode.TOO_LARGE, str(error))
         except InvalidDelta as error:
             return Refused(NackCode.INVALID, str(error))
-        if self.next is None and (problem := self._unends(rebased)):
-            return Refused(NackCode.INVALID, problem)
-        wire = op_entry(op.client, op.cseq, encode(rebased))
-        self._content.apply(rebased)
         self._last_time_ms = max(now_ms, self._last_time_ms)
-        entry = LogEntry(self.revision + 1, self.epoch, self._last_time_ms, op.user, wire)
-        self._remember(entry, op.client, op.cseq, rebased)
+        wire = op_entry(op.client, op.cseq, encode(rebased))
+        entry = LogEntry(self.revision, self.epoch, self._last_time_ms, op.user, wire)
+        self._remember(entry, op.client, op.cseq)
         self._pending.entries.append(entry)
         return Prepared(entry.revision)
 
-    def _unends(self, rebased: Delta) -> str | None:
-        """Why the operation would leave the last section without its final newline, if it would.
-
-        The newline may not even be replaced: transformed over another's insert before it, the new one would no longer
-        stand at the end."""
-        if rebased.base_length < self._content.length or not rebased:
-            return None
-        last = rebased.components[-1]
-        if isinstance(last, int):
-            return "the final newline cannot be deleted" if last < 0 else None
-        if isinstance(last, Retain):
-            return None
-        text = last.text if isinstance(last, Insert) else last
-        return None if isinstance(text, str) and text.endswith("\n") else "the document must end with a newline"
-
-    def _remember(self, entry: LogEntry, client: str, cseq: int, delta: Delta) -> None:
+    def _remember(self, entry: LogEntry, client: str, cseq: int) -> None:
         self._window.append(entry)
         self._window_bytes += len(entry.entry)
-        self._history.append(delta)
         self._latest[client] = (cseq, entry.revision)
         self._trim_window(entry.time_ms)
 
@@ -257,7 +237,7 @@ class Section:
                 return
             self._window.popleft()
             self._window_bytes -= len(oldest.entry)
-            self._history.drop_before(oldest.revision)
+            self._mainline.history.drop_before(oldest.revision)
             client = decode_op_entry(oldest.entry).client
             if self._latest.get(client, (0, 0))[1] == oldest.revision:
                 del self._latest[client]
@@ -279,7 +259,7 @@ class Section:
         batch = Batch(batch_id, self.committed_revision, self.epoch, entries, encode_batch(header, body))
         self._pending.frozen = batch
         if self._snapshot_wanted and batch.last == self.revision:
-            self._snapshot_wanted, self._snapshot_frozen = False, self._content.encode()
+            self._snapshot_wanted, self._snapshot_frozen = False, self._mainline.content.encode()
         return batch
 
     def _next_entries(self) -> Iterator[LogEntry]:
@@ -308,7 +288,7 @@ class Section:
         if self._snapshot is not None and self._snapshot.revision >= least:
             return self._snapshot
         if self.revision == self.committed_revision:
-            self._snapshot = ContentAt(self.committed_revision, self.committed_epoch, self._content.encode())
+            self._snapshot = ContentAt(self.committed_revision, self.committed_epoch, self._mainline.content.encode())
             return self._snapshot
         self._snapshot_wanted = True
         return None
@@ -337,7 +317,7 @@ class Section:
         """(revision, epoch, wire message) of the composed change since a revision; None before the window."""
         if after < self.window_start or after > self.committed_revision:
             return None
-        composed = compose_all(self._history.between(after, self.committed_revision))
+        composed = compose_all(self._mainline.history.between(after, self.committed_revision))
         message = CaughtUp(
             self.key.section, after, self.committed_revision, self.committed_epoch, Raw(encode(composed))
         )

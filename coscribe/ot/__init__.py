@@ -7,6 +7,7 @@ from coscribe.ot.content import Content
 from coscribe.ot.delta import Delta, compose_all
 from coscribe.ot.history import History
 from coscribe.ot.limits import DEFAULT_LIMITS, OWN_LIMITS, DeltaTooLarge, InvalidDelta, Limits
+from coscribe.ot.mainline import Mainline
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -22,6 +23,7 @@ __all__ = [
     "Insert",
     "InvalidDelta",
     "Limits",
+    "Mainline",
     "Retain",
     "compose_all",
     "decode",

@@ -13,9 +13,10 @@ from coscribe.ot.text import collapse, has_surrogates, is_low_surrogate
 
 
 class Content:
-    """The sizes are arguments so that tests can force many short segments."""
+    """With `keeps_newline` it refuses what would leave it without its final newline, as the last section of a document
+    does. The sizes are arguments so that tests can force many short segments."""
 
-    __slots__ = ("_astral", "_rope", "_sizes")
+    __slots__ = ("_astral", "_limits", "_room", "_rope", "_sizes", "keeps_newline")
 
     def __init__(
         self, delta: Delta | None = None, segment_units: int = SEGMENT_UNITS, block_segments: int = BLOCK_SEGMENTS
@@ -23,10 +24,14 @@ class Content:
         document = Delta() if delta is None else delta
         if not document.is_document:
             raise InvalidDelta("a document only inserts")
+        self.keeps_newline = False
         self._sizes: Final = (segment_units, block_segments)
         self._rope = Rope(document.components, segment_units, block_segments)
         # False: no text here has surrogates, so no delta can cut a pair and no place needs a look. Only ever set.
         self._astral = _has_astral(document)
+        # So many units of plain text may come in before `_limits` need another look.
+        self._room = 0
+        self._limits = OWN_LIMITS
 
     @staticmethod
     def from_delta(delta: Delta) -> "Content":
@@ -44,30 +49,63 @@ class Content:
 
     # --- Applying ---
 
+    def apply(self, delta: Delta, limits: Limits = OWN_LIMITS) -> None:
+        """Raises what `check` does, and then nothing has changed."""
+        at = delta.at
+        by = delta.by
+        rope = self._rope
+        if by > 0:
+            # Most operations are such, and nearly all of them need no more than this.
+            if at >= rope.length or by > self._room or limits is not self._limits or self._astral:
+                self.check(delta, limits)
+            self._room -= by
+            text = delta.components[-1]
+            assert isinstance(text, str), "by > 0 says that the last component is plain text"
+            if not text.isascii():
+                self._look_for_astral(text)
+            rope.insert(at, text, None)
+        elif by < 0:
+            if at - by >= rope.length or self._astral:
+                self.check(delta, limits)
+            rope.delete(at, -by)
+        else:
+            self.check(delta, limits)
+            self._apply_components(delta.components)
+            self._room = 0
+
     def check(self, delta: Delta, limits: Limits = OWN_LIMITS) -> None:
         """Raises InvalidDelta for a delta that this content cannot take, and DeltaTooLarge for one that would make it
         larger than the limits allow. An entry of the log is past the limits: it has been accepted."""
-        by = delta.by
-        # base_length, written out for the sake of plain ones.
-        end = delta.at if by > 0 else delta.at - by if by else delta.base_length
+        end = delta.base_length
         if end > self._rope.length:
             raise InvalidDelta("the delta runs past the end of the content")
         if self._astral and self._cuts_a_pair(delta):
             raise InvalidDelta("the delta cuts a surrogate pair")
-        if limits is not OWN_LIMITS and by >= 0:
+        if self.keeps_newline and end == self._rope.length and delta.components:
+            _check_ending(delta.components[-1])
+        if delta.by > 0:
+            self._look_for_room(limits)
+            if delta.by > self._room:
+                self._check_growth(delta, limits)
+        elif delta.by == 0:
             self._check_growth(delta, limits)
+
+    def _look_for_room(self, limits: Limits) -> None:
+        """A unit of plain text that comes in alone parts a segment in two, whose attributes both then have."""
+        rope = self._rope
+        units = limits.document_units - rope.length
+        count = limits.document_bytes - rope.length - rope.burden
+        self._room = min(units, count // (1 + 2 * (SEGMENT_BYTES + rope.widest)))
+        self._limits = limits
 
     def _check_growth(self, delta: Delta, limits: Limits) -> None:
         """Deleting alone is always allowed."""
         rope = self._rope
-        growth = delta.by or delta.length_change
+        growth = delta.length_change
         if growth > 0 and rope.length + growth > limits.document_units:
             raise DeltaTooLarge(f"a document may have at most {limits.document_units} UTF-16 units")
-        if delta.by:
-            burden = 2 * (SEGMENT_BYTES + rope.widest) + growth
-        else:
-            segments = rope.segment_count + 2
-            burden = sum(self._burden_of(component, segments) for component in delta.components)
+        segments = rope.segment_count + 2
+        burden = sum([self._burden_of(component, segments) for component in delta.components])
         if burden and rope.length + rope.burden + burden > limits.document_bytes:
             raise DeltaTooLarge(f"a document and its formats may take at most {limits.document_bytes} bytes")
 
@@ -85,19 +123,6 @@ class Content:
             return parting + held * min(component.length, segments)
         return parting + held + (len(component.text) if isinstance(component, Insert) else len(component.key))
 
-    def apply(self, delta: Delta) -> None:
-        """Raises InvalidDelta, and then nothing has changed."""
-        self.check(delta)
-        by = delta.by
-        if by > 0:
-            text = delta.components[-1]
-            assert isinstance(text, str), "by > 0 says that the last component is plain text"
-            self._insert(delta.at, text, None)
-        elif by < 0:
-            self._rope.delete(delta.at, -by)
-        else:
-            self._apply_components(delta.components)
-
     def _apply_components(self, components: Components) -> None:
         rope = self._rope
         at = 0
@@ -109,19 +134,20 @@ class Content:
                     rope.delete(at, -component)
                 continue
             if isinstance(component, str):
-                self._insert(at, component, None)
+                self._look_for_astral(component)
+                rope.insert(at, component, None)
             elif isinstance(component, Retain):
                 rope.format(at, component.length, component.attributes)
             elif isinstance(component, Insert):
-                self._insert(at, component.text, component.attributes)
+                self._look_for_astral(component.text)
+                rope.insert(at, component.text, component.attributes)
             else:
                 rope.insert_embed(at, component)
             at += units_of(component)
 
-    def _insert(self, at: int, text: str, attributes: Attributes | None) -> None:
-        if not text.isascii() and not self._astral:
+    def _look_for_astral(self, text: str) -> None:
+        if not self._astral and not text.isascii():
             self._astral = has_surrogates(text)
-        self._rope.insert(at, text, attributes)
 
     def _cuts_a_pair(self, delta: Delta) -> bool:
         """Where one component meets another is an edge in the base; a trailing plain retain has been dropped."""
@@ -149,7 +175,7 @@ class Content:
 
     def text(self) -> str:
         """In real characters; embeds have none and are skipped."""
-        parts = [segment.text for block in self._rope.blocks for segment in block.segments if segment.embed is None]
+        parts = [segment.text for segment in self._rope.segments() if segment.embed is None]
         return collapse("".join(parts))
 
     def encode(self) -> bytes:
@@ -169,19 +195,30 @@ class Content:
         runs: list[Component] = []
         texts: list[str] = []
         attributes: Attributes | None = None
-        for block in self._rope.blocks:
-            for segment in block.segments:
-                if texts and (segment.embed is not None or not same_attributes(segment.attributes, attributes)):
-                    runs.append(_run(texts, attributes))
-                    texts = []
-                if segment.embed is not None:
-                    runs.append(segment.embed)
-                else:
-                    attributes = segment.attributes
-                    texts.append(segment.text)
+        for segment in self._rope.segments():
+            if texts and (segment.embed is not None or not same_attributes(segment.attributes, attributes)):
+                runs.append(_run(texts, attributes))
+                texts = []
+            if segment.embed is not None:
+                runs.append(segment.embed)
+            else:
+                attributes = segment.attributes
+                texts.append(segment.text)
         if texts:
             runs.append(_run(texts, attributes))
         return runs
+
+
+def _check_ending(last: Component) -> None:
+    """Of a delta that reaches the end of the content. The final newline may not even be replaced: transformed over
+    another's insert before it, the new one would no longer stand at the end."""
+    if isinstance(last, int) and last < 0:
+        raise InvalidDelta("the final newline cannot be deleted")
+    if isinstance(last, (int, Retain)):
+        return
+    text = last.text if isinstance(last, Insert) else last
+    if not isinstance(text, str) or not text.endswith("\n"):
+        raise InvalidDelta("the document must end with a newline")
 
 
 def _run(texts: list[str], attributes: Attributes | None) -> Component:

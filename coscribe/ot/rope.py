@@ -1,8 +1,9 @@
 """The text of a document in pieces, for changes at any place in time that hardly depends on its length.
 
-Segments of one format each stand in blocks. A cursor stays on the segment last touched, so typing is a splice of one
-short string; a jump walks the lengths of blocks, then those of the segments of one block. No segment begins or ends
-inside a surrogate pair: callers check the places they edit at.
+Segments of one format each stand in blocks. A cursor stays on the segment last touched; a jump walks the lengths of
+blocks, then those of the segments of one block. In the cursor's segment there may be a gap, as in a gap buffer: its text
+is then in two strings, and typing appends to the left one, which grows in place. No segment begins or ends inside a
+surrogate pair: callers check the places they edit at.
 """
 
 from typing import Final
@@ -22,11 +23,15 @@ class Rope:
         "_block",
         "_block_segments",
         "_block_start",
+        "_gap",
         "_here",
         "_index",
+        "_inside",
+        "_left",
+        "_right",
         "_segment_units",
         "_start",
-        "blocks",
+        "_blocks",
         "burden",
         "length",
         "widest",
@@ -40,56 +45,85 @@ class Rope:
         segments: list[Segment] = []
         for component in components:
             segments.extend(segments_of(component, segment_units))
-        self.blocks = [
+        self._blocks = [
             Block(segments[first : first + block_segments]) for first in range(0, len(segments), block_segments)
         ] or [Block([])]
-        self.length = sum(block.length for block in self.blocks)
+        self.length = sum(block.length for block in self._blocks)
         self.burden = 0
         # The most that the attributes of a segment ever took: what parting one may cost.
         self.widest = 0
         self._weigh(segments)
+        # The gap's place, or -1: then the text and lengths of the cursor's segment are right, else `length` alone is.
+        self._gap = -1
+        self._left = ""
+        self._right = ""
         self._to(0, 0)
 
     # --- Changes; `position` and what follows it are inside the document ---
 
     def insert(self, position: int, text: str, attributes: Attributes | None) -> None:
         here = self._here
-        offset = position - self._start
-        if not 0 < offset <= here.length:
-            offset = self._seek(position)
-            here = self._here
-        length = here.length + len(text)
-        if (
-            length <= self._segment_units
-            and (here.attributes is attributes or same_attributes(here.attributes, attributes))
-            and here.embed is None
-            and here.length
-        ):
+        units = len(text)
+        if position != self._gap or not (here.attributes is attributes or same_attributes(here.attributes, attributes)):
+            if self._gap >= 0:
+                self._close()
+            offset = position - self._start
+            if not 0 < offset <= here.length:
+                offset = self._seek(position)
+                here = self._here
+            if (
+                here.length + units > self._segment_units
+                or not (here.attributes is attributes or same_attributes(here.attributes, attributes))
+                or here.embed is not None
+                or not here.length
+            ):
+                self._insert_segments(position, chop(text, attributes, self._segment_units))
+                return
             held = here.text
-            here.text = held[:offset] + text + held[offset:]
-            here.length = length
-            self._grow(len(text))
+            self._left = held[:offset] + text
+            self._right = held[offset:]
         else:
-            self._insert_segments(position, chop(text, attributes, self._segment_units))
+            left = self._left
+            if len(left) + units + len(self._right) > self._segment_units:
+                self._close()
+                self._insert_segments(position, chop(text, attributes, self._segment_units))
+                return
+            self._left = ""  # a string that nobody else holds grows in place
+            left += text
+            self._left = left
+        self._gap = position + units
+        self.length += units
 
     def insert_embed(self, position: int, embed: Embed) -> None:
+        self._close()
         self._insert_segments(position, segments_of(embed, self._segment_units))
 
     def delete(self, position: int, units: int) -> None:
-        here = self._here
-        first = position - self._start
-        if not 0 <= first < here.length:
-            first = self._seek(position + 1) - 1
-            here = self._here
-        if first + units <= here.length and units < here.length:
-            held = here.text
-            here.text = held[:first] + held[first + units :]
-            here.length -= units
-            self._grow(-units)
+        gap = self._gap
+        if position + units == gap and units < len(self._left):
+            self._left = self._left[:-units]
+        elif position == gap and units < len(self._right):
+            self._right = self._right[units:]
         else:
-            self._delete_segments(position, units)
+            if gap >= 0:
+                self._close()
+            here = self._here
+            first = position - self._start
+            if not 0 <= first < here.length:
+                first = self._seek(position + 1) - 1
+                here = self._here
+            left = here.length - units
+            if first > left or not left:
+                self._delete_segments(position, units)
+                return
+            held = here.text
+            self._left = held[:first]
+            self._right = held[first + units :]
+        self._gap = position
+        self.length -= units
 
     def format(self, position: int, units: int, attributes: Attributes) -> None:
+        self._close()
         offset = self._seek(position + 1) - 1
         here = self._here
         if offset + units <= here.length and same_attributes(
@@ -98,7 +132,7 @@ class Rope:
             return  # what changes nothing parts no segment
         while units:
             first, last, done = self._isolate(position, units)
-            segments = self.blocks[self._block].segments
+            segments = self._blocks[self._block].segments
             self._format_segments(segments[first:last], attributes)
             for index in range(last, first - 1, -1):
                 self._join(segments, index)
@@ -108,65 +142,93 @@ class Rope:
 
     # --- Reading ---
 
+    def segments(self) -> list[Segment]:
+        self._close()
+        return [segment for block in self._blocks for segment in block.segments]
+
     @property
     def segment_count(self) -> int:
-        return sum(len(block.segments) for block in self.blocks)
+        return sum([len(block.segments) for block in self._blocks])
 
     def unit(self, position: int) -> str:
         """The unit at `position`; of an embed, its placeholder."""
-        offset = self._seek(position + 1)
-        return self._here.text[offset - 1]
+        if self._gap >= 0:
+            offset = position - self._start
+            before = len(self._left)
+            if 0 <= offset < before:
+                return self._left[offset]
+            if 0 <= offset - before < len(self._right):
+                return self._right[offset - before]
+            self._close()
+        offset = self._seek(position + 1) - 1
+        return self._here.text[offset]
 
     # --- The cursor ---
 
-    def _to(self, block: int, start: int) -> None:
+    def _close(self) -> None:
+        """Leaves no gap."""
+        if self._gap < 0:
+            return
+        here = self._here
+        here.text = self._left + self._right
+        grown = len(here.text) - here.length
+        here.length += grown
+        self._inside.length += grown
+        self._gap = -1
+
+    # --- The cursor ---
+
+    def _to(self, number: int, start: int) -> None:
         """Stands on the first segment of a block that starts at `start`."""
-        self._block = block
+        block = self._blocks[number]
+        self._block = number
+        self._inside = block
         self._block_start = start
         self._index = 0
         self._start = start
-        segments = self.blocks[block].segments
-        self._here = segments[0] if segments else _NOTHING
+        self._here = block.segments[0] if block.segments else _NOTHING
 
     def _seek(self, position: int) -> int:
         """Stands on the segment that holds `position` or ends there; answers with the offset in it."""
         if not position:
             self._to(0, 0)
             return 0
-        if not 0 < position - self._block_start <= self.blocks[self._block].length:
+        if not 0 < position - self._block_start <= self._inside.length:
             self._seek_block(position)
-        segments = self.blocks[self._block].segments
+        segments = self._inside.segments
         index = self._index
         start = self._start
         while position <= start:
             index -= 1
             start -= segments[index].length
         here = segments[index]
-        while position > start + here.length:
-            start += here.length
+        offset = position - start
+        while offset > here.length:
+            offset -= here.length
             index += 1
             here = segments[index]
         self._index = index
-        self._start = start
+        self._start = position - offset
         self._here = here
-        return position - start
+        return offset
 
     def _seek_block(self, position: int) -> None:
-        blocks = self.blocks
-        block = self._block
+        blocks = self._blocks
+        number = self._block
         start = self._block_start
         while position <= start:
-            block -= 1
-            start -= blocks[block].length
-        while position > start + blocks[block].length:
-            start += blocks[block].length
-            block += 1
-        self._to(block, start)
+            number -= 1
+            start -= blocks[number].length
+        left = position - start
+        while left > blocks[number].length:
+            left -= blocks[number].length
+            number += 1
+        self._to(number, position - left)
 
     # --- Whole segments ---
 
     def _grow(self, units: int) -> None:
-        self.blocks[self._block].length += units
+        self._inside.length += units
         self.length += units
 
     def _isolate(self, position: int, units: int) -> tuple[int, int, int]:
@@ -176,7 +238,7 @@ class Rope:
         Stands on the segment before them, which may grow but stays, or on the first of the block; _settle must
         follow."""
         offset = self._seek(position + 1) - 1 if units else self._seek(position)
-        block = self.blocks[self._block]
+        block = self._blocks[self._block]
         units = min(units, self._block_start + block.length - position)
         first = self._part(block.segments, self._index, offset)
         if first:
@@ -203,7 +265,7 @@ class Rope:
 
     def _insert_segments(self, position: int, new: list[Segment]) -> None:
         first, _, _ = self._isolate(position, 0)
-        block = self.blocks[self._block]
+        block = self._blocks[self._block]
         block.segments[first:first] = new
         self._grow(sum(segment.length for segment in new))
         self._weigh(new)
@@ -214,7 +276,7 @@ class Rope:
     def _delete_segments(self, position: int, units: int) -> None:
         while units:
             first, last, done = self._isolate(position, units)
-            block = self.blocks[self._block]
+            block = self._blocks[self._block]
             self.burden -= sum(segment.burden() for segment in block.segments[first:last])
             del block.segments[first:last]
             self._grow(-done)
@@ -256,7 +318,7 @@ class Rope:
     def _settle(self) -> None:
         """After whole segments came or went in the cursor's block: bounds its size, and stands on a segment again."""
         at = self._block
-        blocks = self.blocks
+        blocks = self._blocks
         segments = blocks[at].segments
         count = len(segments)
         most = self._block_segments

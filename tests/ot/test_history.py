@@ -107,7 +107,7 @@ def test_dropped_entries_are_given_up() -> None:
         history.append(Delta.replace(number, 0, "x"))
         history.drop_before(history.revision - 100)
     assert (history.start, history.revision) == (4_900, 5_000)
-    assert len(history._deltas) < 1_000
+    assert len(history._bys) < 1_000
     assert history.rebase(Delta.replace(0, 0, "y"), 4_950) == Delta.replace(0, 0, "y")
 
 

@@ -152,7 +152,7 @@ def shows_what_is_not_committed() -> Iterator[None]:
     """A snapshot of what is prepared."""
 
     def snapshot(self: Section, least: int) -> ContentAt:
-        return ContentAt(self.revision, self.committed_epoch, self._content.encode())
+        return ContentAt(self.revision, self.committed_epoch, self._mainline.content.encode())
 
     with patch.object(Section, "snapshot", snapshot):
         yield

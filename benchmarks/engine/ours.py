@@ -1,0 +1,165 @@
+"""Measures our engine in the build that is imported; a process of its own, started by `benchmarks.engine`.
+
+Its last line is one JSON object: seconds an operation under the names that the peers use too, and what proves that
+both did the same work.
+"""
+
+import gc
+import hashlib
+import json
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from benchmarks.engine.workloads import AT_ONCE, BEHIND, MERGES, SIZES, TRACES, read_lines
+from coscribe.names import SectionKey
+from coscribe.ot import DEFAULT_LIMITS, OWN_LIMITS, Content, Delta, History, Mainline, compose_all, decode
+from coscribe.section import Prepared, Section, SectionState, Submission, WindowLimits
+
+WINDOW: Final = WindowLimits().entries
+BATCH: Final = 50
+CHECKED: Final = 200  # merges after which our text is compared with that of quill-delta
+
+
+def submit_all(raws: list[bytes], content: Content) -> None:
+    """What an owner's engine does with an operation made on the newest revision: decode, check, apply, remember."""
+    history = History(0)
+    mainline = Mainline(content, history)
+    for base, raw in enumerate(raws):
+        mainline.accept(decode(raw, DEFAULT_LIMITS), base, DEFAULT_LIMITS)
+        if base >= WINDOW:
+            history.drop_before(base - WINDOW)
+
+
+def merge_all(raws: list[bytes], behind: int, content: Content) -> float:
+    """The same with operations made `behind` revisions ago; the first `behind` of `raws` are there already."""
+    history = History(0)
+    mainline = Mainline(content, history)
+    for base, raw in enumerate(raws[:behind]):
+        mainline.accept(decode(raw), base)
+    started = time.perf_counter()
+    for base, raw in enumerate(raws[behind:]):
+        mainline.accept(decode(raw, DEFAULT_LIMITS), base, DEFAULT_LIMITS)
+        history.drop_before(base)
+    return time.perf_counter() - started
+
+
+def at_once(raws: list[bytes], seen_of_the_other: list[tuple[int, int]], content: Content) -> None:
+    """Two authors, each on what it had seen. For each there is a window of what the other wrote and it had not seen, as
+    that reads after all of its own: there it is rebased, and the window is taken on over it."""
+    windows = [History(0), History(0)]
+    for raw, (author, seen) in zip(raws, seen_of_the_other, strict=True):
+        made = decode(raw, DEFAULT_LIMITS)
+        window = windows[author]
+        window.drop_before(seen)
+        unseen = window.between(seen, window.revision)
+        rebased = window.rebase(made, seen)
+        window.truncate(seen)
+        for entry in unseen:
+            window.append(made.transform(entry, priority=True))
+            made = entry.transform(made, priority=False)
+        content.apply(rebased, DEFAULT_LIMITS)
+        windows[1 - author].append(rebased)
+
+
+def through_a_section(raws: list[bytes]) -> None:
+    """All that an owner does with an operation but for the log and the sockets, in batches as under load."""
+    newline = Content(Delta.replace(0, 0, "\n"))
+    section = Section(SectionKey("bench", "bench", "0"), 1, SectionState(newline, 0, 0), DEFAULT_LIMITS, WindowLimits())
+    for revision, raw in enumerate(raws):
+        committed = section.committed_revision
+        outcome = section.submit(Submission("c", revision + 1, committed, "u", "writer", raw), revision)
+        assert isinstance(outcome, Prepared), outcome
+        section.freeze(str(revision))
+        section.committed()
+
+
+def stepwise(mine: list[Delta], theirs: list[Delta]) -> list[Delta]:
+    """The branch `mine`, rebased over the branch `theirs` one operation at a time."""
+    rebased = []
+    for delta in mine:
+        after = []
+        for other in theirs:
+            after.append(delta.transform(other, priority=True))
+            delta = other.transform(delta, priority=False)
+        theirs = after
+        rebased.append(delta)
+    return rebased
+
+
+def timed(run: Callable[[], object]) -> float:
+    gc.collect()
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def speeds(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
+    seconds: dict[str, float] = {}
+    proofs: dict[str, str] = {}
+    for name in TRACES:
+        raws = read_lines(folder / f"{name}.ops")
+        content = Content()
+        seconds[f"submit {name}"] = timed(lambda raws=raws, content=content: submit_all(raws, content)) / len(raws)  # type: ignore[misc]
+        assert content.encode() == (folder / f"{name}.end").read_bytes(), name
+    raws = read_lines(folder / "automerge-paper.ops")
+    seconds["section"] = timed(lambda: through_a_section(raws)) / len(raws)
+    raws = read_lines(folder / f"{AT_ONCE}.ops")
+    seen = [tuple(pair) for pair in json.loads((folder / f"{AT_ONCE}.seen").read_text())]
+    content = Content()
+    seconds["at once"] = timed(lambda: at_once(raws, seen, content)) / len(raws)
+    assert content.encode() == (folder / f"{AT_ONCE}.end").read_bytes(), AT_ONCE
+    for size in SIZES:
+        text = Delta.replace(0, 0, (folder / f"text-{size}.txt").read_text())
+        raws = read_lines(folder / f"merge-{size}.ops")
+        for behind in BEHIND if size == 100_000 else BEHIND[:1]:
+            gc.collect()
+            seconds[f"merge {size} {behind}"] = merge_all(raws[: behind + MERGES], behind, Content(text)) / MERGES
+            checked = Content(text)
+            merge_all(raws[: behind + CHECKED], behind, checked)
+            proofs[f"merge {size} {behind}"] = hashlib.sha256(checked.text().encode()).hexdigest()
+    mine, theirs = (
+        [decode(raw) for raw in read_lines(folder / f"offline-{side}.ops")] for side in (1, 2)
+    )
+    seconds["offline composed"] = timed(lambda: compose_all(theirs).transform(compose_all(mine), priority=False))
+    seconds["offline stepwise"] = timed(lambda: stepwise(mine, theirs))
+    return seconds, proofs
+
+
+def memory(folder: Path) -> dict[str, float]:
+    """Bytes, as Python's own allocator counts them: the content after all edits, and an entry remembered."""
+    found: dict[str, float] = {}
+    for name in TRACES:
+        raws = read_lines(folder / f"{name}.ops")
+        content = Content()
+        tracemalloc.start()
+        for raw in raws:
+            content.apply(decode(raw, OWN_LIMITS))
+        gc.collect()
+        found[f"content {name}"] = tracemalloc.get_traced_memory()[0] / content.length
+        tracemalloc.stop()
+    raws = read_lines(folder / "automerge-paper.ops")[:50_000]
+    history = History(0)
+    tracemalloc.start()
+    for raw in raws:
+        history.append(decode(raw))
+    gc.collect()
+    found["entry"] = tracemalloc.get_traced_memory()[0] / len(raws)
+    tracemalloc.stop()
+    return found
+
+
+def main() -> None:
+    folder = Path(sys.argv[2])
+    if sys.argv[1] == "memory":
+        print(json.dumps({"memory": memory(folder)}))
+    else:
+        seconds, proofs = speeds(folder)
+        print(json.dumps({"seconds": seconds, "proofs": proofs}))
+
+
+if __name__ == "__main__":
+    main()
