@@ -20,7 +20,8 @@ from coscribe.ot import DEFAULT_LIMITS, OWN_LIMITS, Content, Delta, History, Mai
 from coscribe.section import Prepared, Section, SectionState, Submission, WindowLimits
 
 WINDOW: Final = WindowLimits().entries
-BATCH: Final = 50
+TRIM: Final = 64  # entries after which the window is cut down to its size again
+NEWLINE: Final = Delta.replace(0, 0, "\n")
 CHECKED: Final = 200  # merges after which our text is compared with that of quill-delta
 
 
@@ -30,7 +31,7 @@ def submit_all(raws: list[bytes], content: Content) -> None:
     mainline = Mainline(content, history)
     for base, raw in enumerate(raws):
         mainline.accept(decode(raw, DEFAULT_LIMITS), base, DEFAULT_LIMITS)
-        if base >= WINDOW:
+        if base % TRIM == 0 and base >= WINDOW:
             history.drop_before(base - WINDOW)
 
 
@@ -67,7 +68,7 @@ def at_once(raws: list[bytes], seen_of_the_other: list[tuple[int, int]], content
 
 def through_a_section(raws: list[bytes]) -> None:
     """All that an owner does with an operation but for the log and the sockets, in batches as under load."""
-    newline = Content(Delta.replace(0, 0, "\n"))
+    newline = Content(NEWLINE)
     section = Section(SectionKey("bench", "bench", "0"), 1, SectionState(newline, 0, 0), DEFAULT_LIMITS, WindowLimits())
     for revision, raw in enumerate(raws):
         committed = section.committed_revision
@@ -102,9 +103,10 @@ def speeds(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
     proofs: dict[str, str] = {}
     for name in TRACES:
         raws = read_lines(folder / f"{name}.ops")
-        content = Content()
+        content = Content(NEWLINE)
+        content.keeps_newline = True
         seconds[f"submit {name}"] = timed(lambda raws=raws, content=content: submit_all(raws, content)) / len(raws)  # type: ignore[misc]
-        assert content.encode() == (folder / f"{name}.end").read_bytes(), name
+        assert content.delta() == decode((folder / f"{name}.end").read_bytes(), OWN_LIMITS).concat(NEWLINE), name
     raws = read_lines(folder / "automerge-paper.ops")
     seconds["section"] = timed(lambda: through_a_section(raws)) / len(raws)
     raws = read_lines(folder / f"{AT_ONCE}.ops")
@@ -121,9 +123,7 @@ def speeds(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
             checked = Content(text)
             merge_all(raws[: behind + CHECKED], behind, checked)
             proofs[f"merge {size} {behind}"] = hashlib.sha256(checked.text().encode()).hexdigest()
-    mine, theirs = (
-        [decode(raw) for raw in read_lines(folder / f"offline-{side}.ops")] for side in (1, 2)
-    )
+    mine, theirs = ([decode(raw) for raw in read_lines(folder / f"offline-{side}.ops")] for side in (1, 2))
     seconds["offline composed"] = timed(lambda: compose_all(theirs).transform(compose_all(mine), priority=False))
     seconds["offline stepwise"] = timed(lambda: stepwise(mine, theirs))
     return seconds, proofs

@@ -121,9 +121,9 @@ def cut(components: Components, at: int) -> tuple[Components, Components]:
         units = units_of(component)
         inside = min(units, max(0, at - base))
         if inside:
-            left.push(_resized(component, inside))
+            left.push(resized(component, inside))
         if units > inside:
-            right.push(_resized(component, units - inside))
+            right.push(resized(component, units - inside))
         base += units
     return left.build(), right.build()
 
@@ -145,7 +145,7 @@ def slice_components(components: Components, start: int, end: int) -> Components
         elif isinstance(component, Insert):
             out.insert(component.text[first:last], component.attributes)
         elif isinstance(component, (int, Retain)):
-            out.push(_resized(component, last - first))
+            out.push(resized(component, last - first))
         else:
             out.embed(component)
     return out.build()
@@ -186,7 +186,8 @@ def _head_of_base(components: Components, lead: Component) -> tuple[int, int]:
     return count, passed
 
 
-def _resized(component: int | Retain, units: int) -> Component:
+def resized(component: int | Retain, units: int) -> Component:
+    """A retain or delete of as many units."""
     if isinstance(component, Retain):
         return Retain(units, component.attributes)
     return units if component > 0 else -units

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
+from mypy_extensions import mypyc_attr
+
 from coscribe.ot.limits import DeltaTooLarge, InvalidDelta, Limits
 from coscribe.ot.values import canonical, read_object
 
 
+@mypyc_attr(acyclic=True)
 class Attributes:
     """At least one attribute. `key` is their canonical JSON: equal attributes have equal keys, and it is what is sent.
 

@@ -31,12 +31,16 @@ def decode(raw: bytes | msgspec.Raw, limits: Limits = DEFAULT_LIMITS) -> Delta:
         at, change = parts
         if type(at) is int and 0 < at <= limits.document_units:
             if type(change) is str:
-                text = change if change.isascii() and change and "\0" not in change else read_insert_text(change)
-                by = len(text)
-                check_inserted(by, limits)
-                return Delta((at, text), at, by)
+                by = len(change)
+                # One typed character, mostly; else as read_insert_text, which is asked where this may not be all.
+                if not ("\0" < change < "\x80" if by == 1 else change.isascii() and by and "\0" not in change):
+                    change = read_insert_text(change)
+                    by = len(change)
+                if by > limits.text_units:
+                    check_inserted(by, limits)
+                return Delta(None, at, by, change)
             if type(change) is int and 0 > change >= -limits.document_units:
-                return Delta((at, change), at, change)
+                return Delta(None, at, change)
     return Delta(_read_components(parts, limits))
 
 

@@ -6,10 +6,13 @@ and an embed, is a small object that is never changed. Lengths and positions are
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from coscribe.ot.attributes import Attributes, same_attributes
 from coscribe.ot.values import canonical
 
 
+@mypyc_attr(acyclic=True)
 class Retain:
     """Formats the `length` units it passes."""
 
@@ -29,6 +32,7 @@ class Retain:
         return f"Retain({self.length}, {self.attributes!r})"
 
 
+@mypyc_attr(acyclic=True)
 class Insert:
     """Inserts formatted text."""
 
@@ -48,6 +52,7 @@ class Insert:
         return f"Insert({self.text!r}, {self.attributes!r})"
 
 
+@mypyc_attr(acyclic=True)
 class Embed:
     """Inserts one object, such as a picture, of one unit. `value` has exactly one name."""
 

@@ -59,9 +59,8 @@ class Content:
             if at >= rope.length or by > self._room or limits is not self._limits or self._astral:
                 self.check(delta, limits)
             self._room -= by
-            text = delta.components[-1]
-            assert isinstance(text, str), "by > 0 says that the last component is plain text"
-            if not text.isascii():
+            text = delta.typed
+            if not self._astral and not (text < "\x80" if by == 1 else text.isascii()):
                 self._look_for_astral(text)
             rope.insert(at, text, None)
         elif by < 0:

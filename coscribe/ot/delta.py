@@ -5,7 +5,9 @@ which check it; the constructor trusts its components.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
+
+from mypy_extensions import mypyc_attr
 
 from coscribe.ot import algebra
 from coscribe.ot.attributes import read_attributes
@@ -16,18 +18,42 @@ from coscribe.ot.quill import read_operations, write_operations
 from coscribe.ot.text import collapse, read_text
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Delta:
-    """`at` and `by` repeat a delta of one plain component as integers: it inserts `by` > 0 units at `at`, or deletes
-    `-by` from there. `by` is 0 for every other one. Nothing is written to after construction."""
+    """`at` and `by` are a delta of one plain component as integers: it inserts `by` > 0 units at `at` (their text is
+    `typed`) or deletes `-by` from there. `by` is 0 for every other one. Nothing is written to after construction."""
 
-    __slots__ = ("at", "by", "components")
+    # The components of a plain delta are made when they are asked for: most are applied and forgotten without.
+    __slots__ = ("_components", "at", "by", "typed")
 
-    def __init__(self, components: Components = (), at: int = 0, by: int = 0) -> None:
-        if by == 0 and 0 < len(components) <= 2:
-            at, by = _one_plain_change(components)
-        self.components: Final = components
-        self.at: Final = at
-        self.by: Final = by
+    def __init__(self, components: Components | None = (), at: int = 0, by: int = 0, typed: str = "") -> None:
+        """Of components in normal form; of a plain change (`plain`) if there are none."""
+        self._components = components
+        self.at = at
+        self.by = by
+        self.typed = typed
+        if components is not None and 0 < len(components) <= 2:
+            self._look_for_a_plain_change(components)
+
+    def _look_for_a_plain_change(self, components: Components) -> None:
+        at = 0
+        change = components[0]
+        if len(components) == 2:
+            if not isinstance(change, int) or change < 0:
+                return
+            at, change = change, components[1]
+        if isinstance(change, str):
+            self.at, self.by, self.typed = at, len(change), change
+        elif isinstance(change, int) and change < 0:
+            self.at, self.by = at, change
+
+    @property
+    def components(self) -> Components:
+        found = self._components
+        if found is None:
+            change = self.typed or self.by
+            found = self._components = (self.at, change) if self.at else (change,)
+        return found
 
     # --- From and to what others write ---
 
@@ -152,7 +178,7 @@ class Delta:
 
     def __bool__(self) -> bool:
         """False for the delta that changes nothing."""
-        return bool(self.components)
+        return self.by != 0 or bool(self._components)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Delta) and self.components == other.components
@@ -175,20 +201,6 @@ def compose_all(deltas: Iterable[Delta]) -> Delta:
             pairs.append(level[-1])
         level = pairs
     return Delta(level[0])
-
-
-def _one_plain_change(components: Components) -> tuple[int, int]:
-    at = 0
-    change = components[0]
-    if len(components) == 2:
-        if not isinstance(change, int) or change < 0:
-            return 0, 0
-        at, change = change, components[1]
-    if isinstance(change, str):
-        return at, len(change)
-    if isinstance(change, int) and change < 0:
-        return at, change
-    return 0, 0
 
 
 def _check_units(position: int, length: int) -> None:

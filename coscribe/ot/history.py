@@ -8,9 +8,8 @@ far behind passes whole runs of entries by position maps. All of this gives what
 from typing import Final
 
 from coscribe.ot.algebra import transform_position
-from coscribe.ot.components import Component
 from coscribe.ot.delta import Delta
-from coscribe.ot.position_map import NO_MAP, PositionMap, map_of_entries, map_of_runs
+from coscribe.ot.position_map import NO_MAP, PositionMap, can_be_carried, map_of_entries, map_of_runs
 
 # The lengths of runs that have a position map, by level; a run is a whole number of those of the level below. Nearer
 # than FAR entries, passing one after another is quicker.
@@ -31,24 +30,18 @@ class History:
         self.start = start
         self.revision = start
         self._gone = 0  # entries at the head of the lists that are before the window
-        # Of each entry `Delta.at` and `Delta.by`; and a plain insert's text, nothing of a plain delete, or the delta
-        # itself. So a window of plain entries has no object that the garbage collector would look at again and again.
+        # Of each entry `Delta.at`, `Delta.by` and, if it is not plain, the delta itself, else what it has typed. So a
+        # window of plain entries has no object that the garbage collector would look at again and again.
         self._ats: list[int] = []
         self._bys: list[int] = []
-        self._what: list[str | Delta | None] = []
+        self._what: list[str | Delta] = []
         # For each level the maps of its runs, as far as one was asked for.
         self._maps: list[list[PositionMap | None]] = [[] for _ in RUNS]
 
     def append(self, delta: Delta) -> None:
-        by = delta.by
         self._ats.append(delta.at)
-        self._bys.append(by)
-        if by > 0:
-            text = delta.components[-1]
-            assert isinstance(text, str), "by > 0 says that the last component is plain text"
-            self._what.append(text)
-        else:
-            self._what.append(None if by else delta)
+        self._bys.append(delta.by)
+        self._what.append(delta.typed if delta.by else delta)
         self.revision += 1
 
     def between(self, after: int, through: int) -> list[Delta]:
@@ -61,7 +54,7 @@ class History:
         what = self._what[index]
         if isinstance(what, Delta):
             return what
-        return _plain(self._ats[index], self._bys[index], what)
+        return Delta(None, self._ats[index], self._bys[index], what)
 
     def drop_before(self, revision: int) -> None:
         """Moves the start of the window on to `revision`."""
@@ -107,11 +100,13 @@ class History:
             by = delta.by
             if by > 0:
                 at = self._pass_insert(delta.at, index)
-                return delta if at == delta.at else _plain(at, by, delta.components[-1])
+                return delta if at == delta.at else Delta(None, at, by, delta.typed)
             if by < 0:
                 index, delta = self._pass_delete(delta, index)
-            elif not delta.components:
-                return delta
+            else:
+                index, delta = self._pass_other(delta, index)
+                if not delta:
+                    return delta
             if index < end:
                 delta = self._entry(index).transform(delta, priority=False)
                 index += 1
@@ -156,15 +151,16 @@ class History:
         return at
 
     def _pass_delete(self, delta: Delta, index: int) -> tuple[int, Delta]:
-        """A delete after entry `index` and those that follow. It stops before one that parts it in two, or is not plain;
-        at the end of all where nothing of it is left."""
+        """A delete after entry `index` and those that follow. It stops before one that parts it in two or is not plain,
+        and at the end of all where nothing of it is left."""
         end = len(self._bys)
         at = delta.at
         stop = at - delta.by
         # A run in which the delete itself is changed is passed by runs of a lower level, at last by its entries.
-        levels = len(RUNS) if end - index >= FAR else 0
+        far = end - index >= FAR
+        levels = len(RUNS)
         while index < end:
-            if levels and index % RUN == 0 and end - index >= RUN:
+            if far and levels and index % RUN == 0 and end - index >= RUN:
                 level = self._level_at(index, end, levels)
                 moved = self._map(level, index).shift(at, stop)
                 if moved is None:
@@ -192,11 +188,27 @@ class History:
                     if at == stop:
                         return end, Delta()
             index += 1
-            if index % RUN == 0 and end - index >= RUN:
+            if index % RUN == 0:
                 levels = len(RUNS)
         if at == delta.at and at - stop == delta.by:
             return index, delta
-        return index, _plain(at, at - stop, None)
+        return index, Delta(None, at, at - stop)
+
+    def _pass_other(self, delta: Delta, index: int) -> tuple[int, Delta]:
+        """Any other delta by position maps, as far as there are any from entry `index` on."""
+        end = len(self._bys)
+        components = delta.components
+        levels = len(RUNS) if can_be_carried(components) else 0
+        while levels and index % RUN == 0 and end - index >= RUN and components:
+            level = self._level_at(index, end, levels)
+            found = self._map(level, index)
+            if found.starts:
+                components = found.carry(components)
+                index += RUNS[level]
+                levels = len(RUNS)
+            else:
+                levels = level
+        return index, Delta(components) if components is not delta.components else delta
 
     def _level_at(self, index: int, end: int, below: int) -> int:
         """The highest level, under `below`, of which a whole run begins at `index`."""
@@ -230,8 +242,3 @@ class History:
             return map_of_entries(self._ats[index : index + run], bys, others)
         parts = [self._map(level - 1, first) for first in range(index, index + run, RUNS[level - 1])]
         return map_of_runs(parts) if NO_MAP not in parts else NO_MAP
-
-
-def _plain(at: int, by: int, text: Component | None) -> Delta:
-    change = by if text is None else text
-    return Delta((at, change) if at else (change,), at, by)

@@ -24,7 +24,8 @@ class Mainline:
         """Takes an operation that was made at revision `base` of the window; answers with what it is at the newest, and
         that is the next entry. Raises InvalidDelta or DeltaTooLarge, and then nothing has changed."""
         history = self.history
-        rebased = history.rebase(delta, base)
-        self.content.apply(rebased, limits)
-        history.append(rebased)
-        return rebased
+        if base != history.revision:
+            delta = history.rebase(delta, base)
+        self.content.apply(delta, limits)
+        history.append(delta)
+        return delta

@@ -11,6 +11,8 @@ Transforming over the entries composed into one delta is not the same: that forg
 from bisect import bisect_right
 from typing import Final
 
+from coscribe.ot.algebra import resized
+from coscribe.ot.builder import Builder
 from coscribe.ot.components import Components, Retain, units_of
 
 
@@ -33,13 +35,54 @@ class PositionMap:
         return at + self.sums[piece] if self.kept[piece] else self.sums[piece]
 
     def shift(self, at: int, stop: int) -> int | None:
-        """By how much the units from `at` up to `stop` have moved, if they are all there and still in a row. NO_MAP never
-        knows."""
+        """By how much the units from `at` up to `stop` have moved, if they are all there and still in a row. Of NO_MAP
+        nobody knows."""
         starts = self.starts
         piece = bisect_right(starts, at + 1) - 1
         if piece >= 0 and self.kept[piece] and (piece + 1 == len(starts) or stop < starts[piece + 1]):
             return self.sums[piece]
         return None
+
+    def carry(self, components: Components) -> Components:
+        """A delta for which `can_be_carried` holds, as it reads after the run if it is ordered later."""
+        starts = self.starts
+        out = Builder()
+        base = 0  # units of the base that are behind us
+        done = 0  # units of what the run led to that are behind us
+        for component in components:
+            units = units_of(component)
+            if not isinstance(component, (int, Retain)):
+                place = self.place(base)
+                out.retain(place - done)
+                out.push(component)
+                done = place
+                continue
+            end = base + units
+            if not isinstance(component, int) or component < 0:
+                piece = bisect_right(starts, base + 1) - 1
+                while base < end:
+                    stop = min(end, starts[piece + 1] - 1) if piece + 1 < len(starts) else end
+                    if self.kept[piece]:
+                        first = base + self.sums[piece]
+                        out.retain(first - done)
+                        out.push(resized(component, stop - base))
+                        done = first + stop - base
+                    base = stop
+                    piece += 1
+            base = end
+        return out.build()
+
+
+def can_be_carried(components: Components) -> bool:
+    """Not if an insert follows a delete: what is between them may go, and then normal form puts the insert at the place
+    before the delete, from where it goes another way."""
+    deleted = False
+    for component in components:
+        if isinstance(component, int):
+            deleted = deleted or component < 0
+        elif deleted and not isinstance(component, Retain):
+            return False
+    return True
 
 
 # Of a run that has none.
@@ -47,8 +90,8 @@ NO_MAP: Final = PositionMap([], [], [])
 
 
 def map_of_entries(ats: list[int], bys: list[int], others: dict[int, Components]) -> PositionMap:
-    """One entry after another, as `Delta.at` and `Delta.by` tell it. A plain one changes the few pieces in place; each of
-    the others, by its number, is a map of its own."""
+    """One entry after another, as `Delta.at` and `Delta.by` tell it. A plain one changes the few pieces in place; the
+    others, here by their number, are each a map of its own."""
     starts = [1]
     sums = [0]
     kept = [True]

@@ -1,9 +1,9 @@
 """The text of a document in pieces, for changes at any place in time that hardly depends on its length.
 
 Segments of one format each stand in blocks. A cursor stays on the segment last touched; a jump walks the lengths of
-blocks, then those of the segments of one block. In the cursor's segment there may be a gap, as in a gap buffer: its text
-is then in two strings, and typing appends to the left one, which grows in place. No segment begins or ends inside a
-surrogate pair: callers check the places they edit at.
+blocks, then those of the segments of one block. In the cursor's segment there may be a gap, as in a gap buffer: its
+text is then in two strings, and typing appends to the left one, which grows in place. No segment begins or ends
+inside a surrogate pair: callers check the places they edit at.
 """
 
 from typing import Final
@@ -23,6 +23,7 @@ class Rope:
         "_block",
         "_block_segments",
         "_block_start",
+        "_blocks",
         "_gap",
         "_here",
         "_index",
@@ -31,7 +32,6 @@ class Rope:
         "_right",
         "_segment_units",
         "_start",
-        "_blocks",
         "burden",
         "length",
         "widest",

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from coscribe.ot.attributes import Attributes, same_attributes
 from coscribe.ot.components import Component, Embed, Insert
 from coscribe.ot.text import is_low_surrogate
@@ -10,6 +12,7 @@ from coscribe.ot.text import is_low_surrogate
 SEGMENT_BYTES: Final = 256
 
 
+@mypyc_attr(acyclic=True)
 class Segment:
     """Text of one format, or one embed (whose `text` is a placeholder of one unit)."""
 
