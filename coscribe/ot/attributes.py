@@ -1,6 +1,7 @@
 """Formats of text: what quill-delta's AttributeMap does, on values that are never changed and thus shared freely."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from mypy_extensions import mypyc_attr
 
@@ -26,6 +27,9 @@ class Attributes:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Attributes, (self.values,)
 
     def __repr__(self) -> str:
         return self.key.decode()

@@ -4,7 +4,7 @@ A positive int retains, a negative one deletes, a str inserts plain text (surrog
 and an embed, is a small object that is never changed. Lengths and positions are UTF-16 code units.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -28,6 +28,9 @@ class Retain:
     def __hash__(self) -> int:
         return hash((self.length, self.attributes.key))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Retain, (self.length, self.attributes)
+
     def __repr__(self) -> str:
         return f"Retain({self.length}, {self.attributes!r})"
 
@@ -47,6 +50,9 @@ class Insert:
 
     def __hash__(self) -> int:
         return hash((self.text, self.attributes.key))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Insert, (self.text, self.attributes)
 
     def __repr__(self) -> str:
         return f"Insert({self.text!r}, {self.attributes!r})"
@@ -68,6 +74,9 @@ class Embed:
 
     def __hash__(self) -> int:
         return hash((self.key, self.attributes))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Embed, (self.value, self.attributes, self.key)
 
     def __repr__(self) -> str:
         return f"Embed({self.key.decode()}, {self.attributes!r})"

@@ -180,6 +180,9 @@ class Delta:
         """False for the delta that changes nothing."""
         return self.by != 0 or bool(self._components)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Delta, (self.components,)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Delta) and self.components == other.components
 

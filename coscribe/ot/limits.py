@@ -3,8 +3,8 @@
 The text of either exception may be shown to the client: it names the fault, never the content.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import astuple, dataclass
+from typing import Any, Final
 
 
 class InvalidDelta(ValueError):
@@ -27,6 +27,10 @@ class Limits:
     document_units: int = 10_000_000
     # An embed is one unit however large, and formats are none: this bounds them. About what the content takes.
     document_bytes: int = 64 * 2**20
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copies and pickles are made by the constructor: a compiled class does not take its state back from outside.
+        return Limits, astuple(self)
 
 
 DEFAULT_LIMITS: Final = Limits()
