@@ -89,6 +89,19 @@ def invert_attributes(attributes: Attributes, base: Attributes | None) -> Attrib
     return _of(undone)
 
 
+def diff_attributes(a: Attributes | None, b: Attributes | None) -> Attributes | None:
+    """What makes `b` of `a`, both of inserts."""
+    if same_attributes(a, b):
+        return None
+    old = {} if a is None else a.values
+    new = {} if b is None else b.values
+    gone: dict[str, object] = {name: None for name in old if name not in new}
+    changed = {
+        name: value for name, value in new.items() if name not in old or canonical(value) != canonical(old[name])
+    }
+    return _of({**gone, **changed})
+
+
 def _without_null(values: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 

@@ -13,8 +13,9 @@ from coscribe.ot import algebra
 from coscribe.ot.attributes import read_attributes
 from coscribe.ot.builder import Builder
 from coscribe.ot.components import Components, Insert, Retain, inserted_units, units_of
+from coscribe.ot.diff import diff
 from coscribe.ot.limits import DEFAULT_LIMITS, OWN_LIMITS, InvalidDelta, Limits
-from coscribe.ot.quill import read_operations, write_operations
+from coscribe.ot.quill import read_operation, read_operations, write_operations
 from coscribe.ot.text import collapse, read_text
 
 
@@ -65,6 +66,36 @@ class Delta:
     def to_quill(self) -> list[dict[str, Any]]:
         return write_operations(self.components)
 
+    # --- Building, as with quill-delta: each answers a new delta. Of many steps from_quill makes one more quickly. ---
+
+    def insert(self, content: str | Mapping[str, Any], attributes: Mapping[str, Any] | None = None) -> "Delta":
+        """Goes on by inserting text, or an embed: a mapping of one name, such as {"image": "a.png"}. Raises
+        InvalidDelta; the empty text is nothing."""
+        return self if content == "" else Delta(self._then("insert", content, attributes).build())
+
+    def delete(self, length: int) -> "Delta":
+        """Goes on by deleting `length` units. Raises InvalidDelta where they are negative; 0 is nothing."""
+        return self if length == 0 else Delta(self._then("delete", length, None).build())
+
+    def retain(self, length: int, attributes: Mapping[str, Any] | None = None) -> "Delta":
+        """Goes on by passing `length` units, which takes the attributes (None: takes one away) to them. Raises
+        InvalidDelta where they are negative; 0 is nothing. Without a change behind it, a plain one does not count."""
+        if length == 0:
+            return self
+        components = self._then("retain", length, attributes).build()
+        return Delta(components) if attributes else _Going(components, self._passed() + length)
+
+    def _then(self, name: str, value: object, attributes: Mapping[str, Any] | None) -> Builder:
+        out = Builder(self.components)
+        out.retain(self._passed())
+        operation = {name: value} if attributes is None else {name: value, "attributes": attributes}
+        read_operation(out, operation, OWN_LIMITS)
+        return out
+
+    def _passed(self) -> int:
+        """Units retained behind its last component while it is being built."""
+        return 0
+
     @staticmethod
     def replace(position: int, delete: int, text: str, attributes: Mapping[str, Any] | None = None) -> "Delta":
         """Deletes units from `position` on and puts text in their place."""
@@ -100,6 +131,14 @@ class Delta:
         """Where a position stands after this delta; with priority it stays left of an insert right there."""
         return algebra.transform_position(self.components, position, priority)
 
+    def diff(self, other: "Delta", timeout_s: float = 1.0) -> "Delta":
+        """What makes the document `other` of this one: `a.compose(a.diff(b)) == b`. Raises InvalidDelta unless both
+        only insert. After about `timeout_s` it stops looking for what they have in common, and replaces more text
+        than it must: the answer is larger then, and right all the same."""
+        if not (self.is_document and other.is_document):
+            raise InvalidDelta("a diff is of two documents, which only insert")
+        return Delta(diff(self.components, other.components, timeout_s))
+
     def invert(self, base: "Delta") -> "Delta":
         """What undoes this delta, which was made for the document `base`."""
         return Delta(algebra.invert(self.components, base.components))
@@ -127,7 +166,7 @@ class Delta:
         out.extend(other.components)
         return Delta(out.build())
 
-    def slice(self, start: int, end: int | None = None) -> "Delta":
+    def slice(self, start: int = 0, end: int | None = None) -> "Delta":
         """Of a document, the units from `start` to `end`."""
         stop = sum(map(units_of, self.components)) if end is None else end
         return Delta(algebra.slice_components(self.components, start, stop))
@@ -191,6 +230,20 @@ class Delta:
 
     def __repr__(self) -> str:
         return f"Delta({list(self.components)!r})"
+
+
+@mypyc_attr(acyclic=True)
+class _Going(Delta):
+    """A delta that is being built, and whose last step was a plain retain. It means what it means without."""
+
+    __slots__ = ("_units",)
+
+    def __init__(self, components: Components, units: int) -> None:
+        super().__init__(components)
+        self._units = units
+
+    def _passed(self) -> int:
+        return self._units
 
 
 def compose_all(deltas: Iterable[Delta]) -> Delta:
