@@ -17,6 +17,7 @@ from typing import Final
 from benchmarks.engine.workloads import AT_ONCE, BEHIND, MERGES, SIZES, TRACES, read_lines
 from coscribe.names import SectionKey
 from coscribe.ot import DEFAULT_LIMITS, OWN_LIMITS, Content, Delta, History, Mainline, compose_all, decode
+from coscribe.ot.build import ENGINE
 from coscribe.section import Prepared, Section, SectionState, Submission, WindowLimits
 
 WINDOW: Final = WindowLimits().entries
@@ -35,15 +36,22 @@ def submit_all(raws: list[bytes], content: Content) -> None:
             history.drop_before(base - WINDOW)
 
 
-def merge_all(raws: list[bytes], behind: int, content: Content) -> float:
-    """The same with operations made `behind` revisions ago; the first `behind` of `raws` are there already."""
+def apply_all(deltas: list[Delta], content: Content) -> None:
+    """What quill-delta's compose is to one who has the deltas at hand: here with every check."""
+    for delta in deltas:
+        content.apply(delta, DEFAULT_LIMITS)
+
+
+def merge_all(deltas: list[Delta], behind: int, content: Content) -> float:
+    """Seconds to take operations made `behind` revisions ago: transform, check, apply, remember, forget. The first
+    `behind` of `deltas` are there already."""
     history = History(0)
     mainline = Mainline(content, history)
-    for base, raw in enumerate(raws[:behind]):
-        mainline.accept(decode(raw), base)
+    for base, delta in enumerate(deltas[:behind]):
+        mainline.accept(delta, base)
     started = time.perf_counter()
-    for base, raw in enumerate(raws[behind:]):
-        mainline.accept(decode(raw, DEFAULT_LIMITS), base, DEFAULT_LIMITS)
+    for base, delta in enumerate(deltas[behind:]):
+        mainline.accept(delta, base, DEFAULT_LIMITS)
         history.drop_before(base)
     return time.perf_counter() - started
 
@@ -107,6 +115,9 @@ def speeds(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
         content.keeps_newline = True
         seconds[f"submit {name}"] = timed(lambda raws=raws, content=content: submit_all(raws, content)) / len(raws)  # type: ignore[misc]
         assert content.delta() == decode((folder / f"{name}.end").read_bytes(), OWN_LIMITS).concat(NEWLINE), name
+        content = Content(NEWLINE)
+        deltas = [decode(raw) for raw in raws]
+        seconds[f"apply {name}"] = timed(lambda deltas=deltas, content=content: apply_all(deltas, content)) / len(raws)  # type: ignore[misc]
     raws = read_lines(folder / "automerge-paper.ops")
     seconds["section"] = timed(lambda: through_a_section(raws)) / len(raws)
     raws = read_lines(folder / f"{AT_ONCE}.ops")
@@ -116,12 +127,12 @@ def speeds(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
     assert content.encode() == (folder / f"{AT_ONCE}.end").read_bytes(), AT_ONCE
     for size in SIZES:
         text = Delta.replace(0, 0, (folder / f"text-{size}.txt").read_text())
-        raws = read_lines(folder / f"merge-{size}.ops")
+        deltas = [decode(raw) for raw in read_lines(folder / f"merge-{size}.ops")]
         for behind in BEHIND if size == 100_000 else BEHIND[:1]:
             gc.collect()
-            seconds[f"merge {size} {behind}"] = merge_all(raws[: behind + MERGES], behind, Content(text)) / MERGES
+            seconds[f"merge {size} {behind}"] = merge_all(deltas[: behind + MERGES], behind, Content(text)) / MERGES
             checked = Content(text)
-            merge_all(raws[: behind + CHECKED], behind, checked)
+            merge_all(deltas[: behind + CHECKED], behind, checked)
             proofs[f"merge {size} {behind}"] = hashlib.sha256(checked.text().encode()).hexdigest()
     mine, theirs = ([decode(raw) for raw in read_lines(folder / f"offline-{side}.ops")] for side in (1, 2))
     seconds["offline composed"] = timed(lambda: compose_all(theirs).transform(compose_all(mine), priority=False))
@@ -139,7 +150,7 @@ def memory(folder: Path) -> dict[str, float]:
         for raw in raws:
             content.apply(decode(raw, OWN_LIMITS))
         gc.collect()
-        found[f"content {name}"] = tracemalloc.get_traced_memory()[0] / content.length
+        found[name] = tracemalloc.get_traced_memory()[0] / content.length
         tracemalloc.stop()
     raws = read_lines(folder / "automerge-paper.ops")[:50_000]
     history = History(0)
@@ -155,10 +166,10 @@ def memory(folder: Path) -> dict[str, float]:
 def main() -> None:
     folder = Path(sys.argv[2])
     if sys.argv[1] == "memory":
-        print(json.dumps({"memory": memory(folder)}))
+        print(json.dumps({"engine": ENGINE, "memory": memory(folder)}))
     else:
         seconds, proofs = speeds(folder)
-        print(json.dumps({"seconds": seconds, "proofs": proofs}))
+        print(json.dumps({"engine": ENGINE, "seconds": seconds, "proofs": proofs}))
 
 
 if __name__ == "__main__":

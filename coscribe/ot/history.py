@@ -7,24 +7,37 @@ far behind passes whole runs of entries by position maps. All of this gives what
 
 from typing import Final
 
+from mypy_extensions import i64
+
 from coscribe.ot.algebra import transform_position
 from coscribe.ot.delta import Delta
-from coscribe.ot.position_map import NO_MAP, PositionMap, can_be_carried, map_of_entries, map_of_runs
+from coscribe.ot.position_map import (
+    PositionMap,
+    can_be_carried,
+    carry_delete,
+    carry_insert,
+    map_of_entries,
+    map_of_runs,
+)  # fmt: skip
 
-# The lengths of runs that have a position map, by level; a run is a whole number of those of the level below. Nearer
+# The lengths of runs that have a position map: 16 entries, and at each further level four runs of the one below. Nearer
 # than FAR entries, passing one after another is quicker.
-RUNS: Final = (16, 64, 256)
 RUN: Final = 16
-LONGEST: Final = 256
+FANOUT_BITS: Final = 4
+LEVELS: Final = 2
+LONGEST: Final = RUN << FANOUT_BITS * (LEVELS - 1)
 FAR: Final = 64
-# A run of large entries is not worth a map: this many pieces an entry at most, that a window's maps are bounded too.
+# A run of large entries has no map: this many pieces an entry at most, that a window's maps are bounded too.
 PIECES: Final = 8
+NO_MAP: Final = PositionMap([], [], [])
 
 
 class History:
     """Entries `start` + 1 to `revision`. A base can be rebased if it is at or after `start`."""
 
-    __slots__ = ("_ats", "_bys", "_gone", "_maps", "_what", "revision", "start")
+    __slots__ = (
+        "_ats", "_bys", "_cover", "_cover_first", "_cover_last", "_gone", "_maps", "_what", "revision", "start",
+    )  # fmt: skip
 
     def __init__(self, start: int) -> None:
         self.start = start
@@ -36,7 +49,8 @@ class History:
         self._bys: list[int] = []
         self._what: list[str | Delta] = []
         # For each level the maps of its runs, as far as one was asked for.
-        self._maps: list[list[PositionMap | None]] = [[] for _ in RUNS]
+        self._maps: list[list[PositionMap | None]] = [[] for _ in range(LEVELS)]
+        self._forget_cover()
 
     def append(self, delta: Delta) -> None:
         self._ats.append(delta.at)
@@ -72,8 +86,9 @@ class History:
         del self._ats[:count]
         del self._bys[:count]
         del self._what[:count]
-        for level, run in enumerate(RUNS):
-            del self._maps[level][: count // run]
+        for level in range(LEVELS):
+            del self._maps[level][: count // _run(level)]
+        self._forget_cover()
 
     def truncate(self, revision: int) -> None:
         """Forgets the entries above `revision`."""
@@ -85,8 +100,14 @@ class History:
         del self._ats[keep:]
         del self._bys[keep:]
         del self._what[keep:]
-        for level, run in enumerate(RUNS):
-            del self._maps[level][keep // run :]
+        for level in range(LEVELS):
+            del self._maps[level][keep // _run(level) :]
+        self._forget_cover()
+
+    def _forget_cover(self) -> None:
+        self._cover_first = -1
+        self._cover_last = -1
+        self._cover: list[PositionMap] | None = None
 
     def rebase(self, delta: Delta, base: int) -> Delta:
         """An operation made at revision `base`, as it must read after every entry since. It is ordered later than
@@ -96,51 +117,46 @@ class History:
         index = base - self.start + self._gone
         end = len(self._bys)
         assert self._gone <= index <= end, "the base is outside the window"
+        if end - index >= FAR:
+            first = (index + RUN - 1) // RUN * RUN
+            delta = self._pass(delta, index, first)
+            index = first
+            if delta.by or can_be_carried(delta.components):
+                last = end // RUN * RUN
+                maps = self._maps_between(first, last)
+                if maps is not None:
+                    delta = _carry(delta, maps)
+                    index = last
+        return self._pass(delta, index, end)
+
+    # --- One entry after another ---
+
+    def _pass(self, delta: Delta, index: int, end: int) -> Delta:
+        """`delta` after the entries from `index` up to `end`."""
         while index < end:
             by = delta.by
             if by > 0:
-                at = self._pass_insert(delta.at, index)
+                at = self._pass_insert(delta.at, index, end)
                 return delta if at == delta.at else Delta(None, at, by, delta.typed)
             if by < 0:
-                index, delta = self._pass_delete(delta, index)
-            else:
-                index, delta = self._pass_other(delta, index)
-                if not delta:
-                    return delta
+                index, delta = self._pass_delete(delta, index, end)
+            elif not delta:
+                return delta
             if index < end:
                 delta = self._entry(index).transform(delta, priority=False)
                 index += 1
         return delta
 
-    # --- Plain operations: where they stand after all that follows ---
-
-    def _pass_insert(self, at: int, index: int) -> int:
-        """Where an insert at `at` goes, after entry `index` and all that follow."""
-        end = len(self._bys)
-        if end - index >= FAR:
-            first = (index + RUN - 1) // RUN * RUN
-            at = self._insert_past(at, index, first)
-            index = first
-            levels = len(RUNS)
-            while end - index >= RUN:
-                level = self._level_at(index, end, levels)
-                found = self._map(level, index)
-                if found.starts:
-                    at = found.place(at)
-                elif level:
-                    levels = level
-                    continue
-                else:
-                    at = self._insert_past(at, index, index + RUN)
-                index += RUNS[level]
-                levels = len(RUNS)
-        return self._insert_past(at, index, end)
-
-    def _insert_past(self, at: int, first: int, end: int) -> int:
-        """The same after the entries `first` to `end`, one by one."""
-        for index in range(first, end):
-            by = self._bys[index]
-            start = self._ats[index]
+    def _pass_insert(self, place: int, first: int, end: int) -> int:
+        """Where an insert at `place` goes."""
+        bys = self._bys
+        ats = self._ats
+        at: i64 = place
+        index: i64 = first
+        stop: i64 = end
+        while index < stop:
+            by: i64 = bys[index]
+            start: i64 = ats[index]
             # An insert at the very place goes right of this one.
             if start < at:
                 at += by
@@ -148,31 +164,21 @@ class History:
                     at = start
             if by == 0:
                 at = transform_position(self._entry(index).components, at, True)
+            index += 1
         return at
 
-    def _pass_delete(self, delta: Delta, index: int) -> tuple[int, Delta]:
-        """A delete after entry `index` and those that follow. It stops before one that parts it in two or is not plain,
-        and at the end of all where nothing of it is left."""
-        end = len(self._bys)
-        at = delta.at
-        stop = at - delta.by
-        # A run in which the delete itself is changed is passed by runs of a lower level, at last by its entries.
-        far = end - index >= FAR
-        levels = len(RUNS)
-        while index < end:
-            if far and levels and index % RUN == 0 and end - index >= RUN:
-                level = self._level_at(index, end, levels)
-                moved = self._map(level, index).shift(at, stop)
-                if moved is None:
-                    levels = level
-                else:
-                    at += moved
-                    stop += moved
-                    index += RUNS[level]
-                    levels = len(RUNS)
-                continue
-            by = self._bys[index]
-            start = self._ats[index]
+    def _pass_delete(self, delta: Delta, first: int, end: int) -> tuple[int, Delta]:
+        """A delete, and the entry that it has come to: one that parts it in two or is not plain, or `end`, also where
+        nothing of it is left."""
+        bys = self._bys
+        ats = self._ats
+        index: i64 = first
+        count: i64 = end
+        at: i64 = delta.at
+        stop: i64 = at - delta.by
+        while index < count:
+            by: i64 = bys[index]
+            start: i64 = ats[index]
             if by == 0:
                 break
             if start < stop:
@@ -182,47 +188,43 @@ class History:
                     at += by
                     stop += by
                 else:
-                    stop = max(start, stop + by)
+                    if stop > start - by:
+                        stop += by
+                    else:
+                        stop = start
                     if start < at:
-                        at = max(start, at + by)
+                        at = start if at < start - by else at + by
                     if at == stop:
                         return end, Delta()
             index += 1
-            if index % RUN == 0:
-                levels = len(RUNS)
         if at == delta.at and at - stop == delta.by:
             return index, delta
         return index, Delta(None, at, at - stop)
 
-    def _pass_other(self, delta: Delta, index: int) -> tuple[int, Delta]:
-        """Any other delta by position maps, as far as there are any from entry `index` on."""
-        end = len(self._bys)
-        components = delta.components
-        levels = len(RUNS) if can_be_carried(components) else 0
-        while levels and index % RUN == 0 and end - index >= RUN and components:
-            level = self._level_at(index, end, levels)
-            found = self._map(level, index)
-            if found.starts:
-                components = found.carry(components)
-                index += RUNS[level]
-                levels = len(RUNS)
-            else:
-                levels = level
-        return index, Delta(components) if components is not delta.components else delta
+    # --- Whole runs at once ---
 
-    def _level_at(self, index: int, end: int, below: int) -> int:
-        """The highest level, under `below`, of which a whole run begins at `index`."""
-        level = 0
-        while level + 1 < below:
-            run = RUNS[level + 1]
-            if index % run or index + run > end:
+    def _maps_between(self, first: int, last: int) -> list[PositionMap] | None:
+        """The fewest maps that lead from entry `first` to `last`, both at an end of a run; None where one of them would
+        be too large. Many operations come from about the same base, so the last answer is kept."""
+        if first == self._cover_first and last == self._cover_last:
+            return self._cover
+        maps: list[PositionMap] | None = []
+        index = first
+        while index < last:
+            level = _level_at(index, last)
+            found = self._map(level, index)
+            if found is NO_MAP:
+                maps = None
                 break
-            level += 1
-        return level
+            assert maps is not None
+            maps.append(found)
+            index += _run(level)
+        self._cover_first, self._cover_last, self._cover = first, last, maps
+        return maps
 
     def _map(self, level: int, index: int) -> PositionMap:
         """The position map of the run of a level that begins at entry `index`, made when it is first asked for."""
-        run = RUNS[level]
+        run = _run(level)
         number = index // run
         maps = self._maps[level]
         while len(maps) <= number:
@@ -240,5 +242,37 @@ class History:
             bys = self._bys[index : index + run]
             others = {at: self._entry(index + at).components for at, by in enumerate(bys) if not by}
             return map_of_entries(self._ats[index : index + run], bys, others)
-        parts = [self._map(level - 1, first) for first in range(index, index + run, RUNS[level - 1])]
+        parts = [self._map(level - 1, first) for first in range(index, index + run, _run(level - 1))]
         return map_of_runs(parts) if NO_MAP not in parts else NO_MAP
+
+
+def _carry(delta: Delta, maps: list[PositionMap]) -> Delta:
+    by = delta.by
+    if by > 0:
+        at = carry_insert(delta.at, maps)
+        return delta if at == delta.at else Delta(None, at, by, delta.typed)
+    passed = 0
+    if by < 0:
+        passed, moved = carry_delete(delta.at, delta.at - by, maps)
+        if moved:
+            delta = Delta(None, delta.at + moved, by)
+    if passed < len(maps):
+        components = delta.components
+        for one in maps[passed:]:
+            components = one.carry(components)
+        delta = Delta(components)
+    return delta
+
+
+def _run(level: int) -> int:
+    return RUN << FANOUT_BITS * level
+
+
+def _level_at(index: int, end: int) -> int:
+    """The highest level of which a whole run begins at `index`."""
+    level = 0
+    run = RUN << FANOUT_BITS
+    while level + 1 < LEVELS and index % run == 0 and index + run <= end:
+        level += 1
+        run <<= FANOUT_BITS
+    return level

@@ -11,11 +11,15 @@ Transforming over the entries composed into one delta is not the same: that forg
 from bisect import bisect_right
 from typing import Final
 
+from mypy_extensions import i64, mypyc_attr
+
 from coscribe.ot.algebra import resized
+from coscribe.ot.build import COMPILED
 from coscribe.ot.builder import Builder
 from coscribe.ot.components import Components, Retain, units_of
 
 
+@mypyc_attr(acyclic=True)
 class PositionMap:
     """Piece i has the places from `starts[i]` up to the next piece. If `kept[i]` they move by `sums[i]`, else they all
     are on place `sums[i]`. The first piece starts at place 1, the last has no end."""
@@ -29,19 +33,7 @@ class PositionMap:
 
     def place(self, at: int) -> int:
         """Where an insert at `at` goes."""
-        if at == 0:
-            return 0
-        piece = bisect_right(self.starts, at) - 1
-        return at + self.sums[piece] if self.kept[piece] else self.sums[piece]
-
-    def shift(self, at: int, stop: int) -> int | None:
-        """By how much the units from `at` up to `stop` have moved, if they are all there and still in a row. Of NO_MAP
-        nobody knows."""
-        starts = self.starts
-        piece = bisect_right(starts, at + 1) - 1
-        if piece >= 0 and self.kept[piece] and (piece + 1 == len(starts) or stop < starts[piece + 1]):
-            return self.sums[piece]
-        return None
+        return carry_insert(at, [self])
 
     def carry(self, components: Components) -> Components:
         """A delta for which `can_be_carried` holds, as it reads after the run if it is ordered later."""
@@ -50,16 +42,15 @@ class PositionMap:
         base = 0  # units of the base that are behind us
         done = 0  # units of what the run led to that are behind us
         for component in components:
-            units = units_of(component)
             if not isinstance(component, (int, Retain)):
                 place = self.place(base)
                 out.retain(place - done)
                 out.push(component)
                 done = place
                 continue
-            end = base + units
+            end = base + units_of(component)
             if not isinstance(component, int) or component < 0:
-                piece = bisect_right(starts, base + 1) - 1
+                piece = _pieces_up_to(starts, base + 1) - 1
                 while base < end:
                     stop = min(end, starts[piece + 1] - 1) if piece + 1 < len(starts) else end
                     if self.kept[piece]:
@@ -71,6 +62,38 @@ class PositionMap:
                     piece += 1
             base = end
         return out.build()
+
+
+def carry_insert(place: int, maps: list[PositionMap]) -> int:
+    """Where an insert at `place` goes over one run after another."""
+    if place == 0:
+        return 0
+    at: i64 = place
+    for one in maps:
+        piece = _pieces_up_to(one.starts, at) - 1
+        if one.kept[piece]:
+            at += one.sums[piece]
+        else:
+            at = one.sums[piece]
+            if at == 0:
+                return 0
+    return at
+
+
+def carry_delete(at: int, stop: int, maps: list[PositionMap]) -> tuple[int, int]:
+    """How many runs the units from `at` up to `stop` pass whole and in a row, and by how much these move them."""
+    first: i64 = at + 1
+    last: i64 = stop
+    passed = 0
+    for one in maps:
+        starts = one.starts
+        piece = _pieces_up_to(starts, first)
+        if not one.kept[piece - 1] or (piece < len(starts) and last >= starts[piece]):
+            break
+        first += one.sums[piece - 1]
+        last += one.sums[piece - 1]
+        passed += 1
+    return passed, first - 1 - at
 
 
 def can_be_carried(components: Components) -> bool:
@@ -85,38 +108,35 @@ def can_be_carried(components: Components) -> bool:
     return True
 
 
-# Of a run that has none.
-NO_MAP: Final = PositionMap([], [], [])
+# --- Making them ---
 
 
 def map_of_entries(ats: list[int], bys: list[int], others: dict[int, Components]) -> PositionMap:
     """One entry after another, as `Delta.at` and `Delta.by` tell it. A plain one changes the few pieces in place; the
     others, here by their number, are each a map of its own."""
     starts = [1]
-    sums = [0]
+    firsts = [1]  # where the first place of each piece is now
     kept = [True]
     for number, by in enumerate(bys):
         at = ats[number]
         if by > 0:
-            first = _part(starts, sums, kept, at)
-            for piece in range(first, len(starts)):
-                sums[piece] += by
+            _move(firsts, _part(starts, firsts, kept, at), by)
         elif by < 0:
-            first = _part(starts, sums, kept, at)
-            behind = _part(starts, sums, kept, at - by)
-            for piece in range(behind, len(starts)):
-                sums[piece] += by
+            gone = _part(starts, firsts, kept, at)
+            behind = _part(starts, firsts, kept, at - by)
+            _move(firsts, behind, by)
             # What is now on one place is one piece.
-            if first < behind:
-                sums[first] = at
-                kept[first] = False
-                del starts[first + 1 : behind]
-                del sums[first + 1 : behind]
-                del kept[first + 1 : behind]
+            if gone < behind:
+                firsts[gone] = at
+                kept[gone] = False
+                del starts[gone + 1 : behind]
+                del firsts[gone + 1 : behind]
+                del kept[gone + 1 : behind]
         elif others[number]:
-            found = _compose(PositionMap(starts, sums, kept), _map_of_components(others[number]))
-            starts, sums, kept = found.starts, found.sums, found.kept
-    return PositionMap(starts, sums, kept)
+            found = _compose(_map(starts, firsts, kept), _map_of_components(others[number]))
+            starts, kept = found.starts, found.kept
+            firsts = [total + starts[piece] if kept[piece] else total for piece, total in enumerate(found.sums)]
+    return _map(starts, firsts, kept)
 
 
 def map_of_runs(maps: list[PositionMap]) -> PositionMap:
@@ -129,24 +149,49 @@ def map_of_runs(maps: list[PositionMap]) -> PositionMap:
     return maps[0]
 
 
-def _part(starts: list[int], sums: list[int], kept: list[bool], at: int) -> int:
-    """The piece from which on places are right of `at`, made if need be."""
-    low = 0
-    high = len(starts)
-    while low < high:  # bisection, by where the first place of a piece is now
-        middle = (low + high) // 2
-        where = starts[middle] + sums[middle] if kept[middle] else sums[middle]
-        if where <= at:
+def _map(starts: list[int], firsts: list[int], kept: list[bool]) -> PositionMap:
+    sums = [first - starts[piece] if kept[piece] else first for piece, first in enumerate(firsts)]
+    return PositionMap(starts, sums, kept)
+
+
+def _pieces_up_to(starts: list[int], place: int) -> int:
+    """How many pieces start at or before a place."""
+    if not COMPILED:
+        return bisect_right(starts, place)
+    low: i64 = 0
+    high: i64 = len(starts)
+    at: i64 = place
+    while low < high:
+        middle = (low + high) >> 1
+        if starts[middle] <= at:
             low = middle + 1
         else:
             high = middle
-    if low and kept[low - 1]:
-        start = at + 1 - sums[low - 1]
-        if low == len(starts) or start < starts[low]:
-            starts.insert(low, start)
-            sums.insert(low, sums[low - 1])
-            kept.insert(low, True)
     return low
+
+
+def _part(starts: list[int], firsts: list[int], kept: list[bool], at: int) -> int:
+    """The piece from which on places are right of `at`, made if need be."""
+    piece = _pieces_up_to(firsts, at)
+    if piece and kept[piece - 1]:
+        start = starts[piece - 1] + at + 1 - firsts[piece - 1]
+        if piece == len(starts) or start < starts[piece]:
+            starts.insert(piece, start)
+            firsts.insert(piece, at + 1)
+            kept.insert(piece, True)
+    return piece
+
+
+def _move(firsts: list[int], piece: int, by: int) -> None:
+    """The pieces from `piece` on."""
+    if not COMPILED:
+        firsts[piece:] = [first + by for first in firsts[piece:]]
+        return
+    at: i64 = piece
+    count: i64 = len(firsts)
+    while at < count:
+        firsts[at] += by
+        at += 1
 
 
 def _compose(first: PositionMap, second: PositionMap) -> PositionMap:

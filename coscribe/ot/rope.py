@@ -12,8 +12,8 @@ from coscribe.ot.attributes import Attributes, compose_attributes, same_attribut
 from coscribe.ot.components import Components, Embed
 from coscribe.ot.segments import Block, Segment, chop, segments_of
 
-SEGMENT_UNITS: Final = 2_048
-BLOCK_SEGMENTS: Final = 64
+SEGMENT_UNITS: Final = 1_024
+BLOCK_SEGMENTS: Final = 32
 
 
 class Rope:
@@ -197,12 +197,12 @@ class Rope:
             self._seek_block(position)
         segments = self._inside.segments
         index = self._index
-        start = self._start
-        while position <= start:
+        end = self._start
+        while position <= end:
             index -= 1
-            start -= segments[index].length
+            end -= segments[index].length
         here = segments[index]
-        offset = position - start
+        offset = position - end
         while offset > here.length:
             offset -= here.length
             index += 1
@@ -213,17 +213,23 @@ class Rope:
         return offset
 
     def _seek_block(self, position: int) -> None:
+        """Stands on the end of the block of `position` that is nearer."""
         blocks = self._blocks
         number = self._block
         start = self._block_start
         while position <= start:
             number -= 1
             start -= blocks[number].length
+        block = blocks[number]
         left = position - start
-        while left > blocks[number].length:
-            left -= blocks[number].length
+        while left > block.length:
+            left -= block.length
             number += 1
+            block = blocks[number]
         self._to(number, position - left)
+        if left > block.length >> 1:
+            self._index = len(block.segments) - 1
+            self._start += block.length - block.segments[-1].length
 
     # --- Whole segments ---
 
