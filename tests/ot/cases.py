@@ -1,7 +1,7 @@
 """Random documents and changes of them, with a model of a document that is too simple to be wrong: a list of atoms.
 
-An atom is one character or one embed, with its attributes. Everything is written as Quill operations; places are
-chosen between atoms, so that no change cuts a surrogate pair.
+An atom is one character, one embed or a long run of text, with its attributes. Everything is written as Quill
+operations; places are chosen between atoms, so that no change cuts a surrogate pair.
 """
 
 import random
@@ -11,13 +11,14 @@ Operation = dict[str, Any]
 Operations = list[Operation]
 
 LETTERS = "abc \né漢😀𝔘"
-# Values that Python takes for one another (True, 1), nested ones, and one that is the same whatever its order.
+# Values that Python takes for one another (True, 1), that JavaScript takes for nothing, and nested ones.
 FORMATS: dict[str, list[Any]] = {
     "bold": [True, 1, "1"],
-    "color": ["red", "blue"],
-    "list": [{"kind": "ordered", "start": 1}, {"kind": "bullet"}],
+    "color": ["red", "blue😀", ""],
+    "size": [0, 1.5, -1e21],
+    "list": [{"kind": "ordered", "start": 1}, {"kind": "bullet", "of": [None, {"😀": []}]}, False],
 }
-EMBEDS: list[dict[str, Any]] = [{"image": "a.png"}, {"formula": {"tex": "😀"}}, {"divider": True}]
+EMBEDS: list[dict[str, Any]] = [{"image": "a.png"}, {"formula": {"tex": "😀"}}, {"divider": True}, {"divider": None}]
 
 
 class Atom(NamedTuple):
@@ -26,17 +27,20 @@ class Atom(NamedTuple):
 
     @property
     def units(self) -> int:
-        return 2 if isinstance(self.insert, str) and ord(self.insert) > 0xFFFF else 1
+        text = self.insert
+        return len(text) + sum(letter > "\uffff" for letter in text) if isinstance(text, str) else 1
 
 
 Document = list[Atom]
 
 
 class Cases:
-    """Chooses by one seeded generator, a `random.Random` or Hypothesis's stand-in for it."""
+    """Chooses by one seeded generator, a `random.Random` or Hypothesis's stand-in for it. `long` is the chance of a
+    long run of text where there would be some letters."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, long: float = 0.0) -> None:
         self.rng = rng
+        self.long = long
 
     def document(self, most: int = 12) -> Document:
         return [atom for _ in range(self.rng.randint(0, most // 3)) for atom in self.atoms()]
@@ -46,6 +50,8 @@ class Cases:
         attributes = self.attributes(0.0) if self.rng.random() < 0.4 else {}
         if self.rng.random() < 0.15:
             return [Atom(self.rng.choice(EMBEDS), attributes)]
+        if self.long and self.rng.random() < self.long:
+            return [Atom(self.rng.choice(LETTERS) * self.rng.randint(100, 500), attributes)]
         return [Atom(self.rng.choice(LETTERS), attributes) for _ in range(self.rng.randint(1, 5))]
 
     def attributes(self, nulls: float) -> dict[str, Any]:
