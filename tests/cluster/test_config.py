@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from cluster.cli import app
 from cluster.config import PREFIX, Settings, is_loopback, load, unknown
 from cluster.data_folder import CannotStart
+from coscribe.ot.build import ENGINE
 
 LONG = "a secret that is long enough, I think"
 
@@ -96,7 +97,9 @@ def test_every_setting_says_what_it_is_for() -> None:
 
 
 def test_a_misspelt_variable_is_pointed_out() -> None:
-    found = unknown({"COSCRIBE_PROT": "1", "COSCRIBE_PORT": "1", "COSCRIBE_REQUIRE": "node", "PATH": ""})
+    found = unknown(
+        {"COSCRIBE_PROT": "1", "COSCRIBE_PORT": "1", "COSCRIBE_REQUIRE": "node", "COSCRIBE_ENGINE": "pure", "PATH": ""}
+    )
     assert found == ["COSCRIBE_PROT is not a setting: did you mean COSCRIBE_PORT?"]
 
 
@@ -122,6 +125,13 @@ def test_help_fits_eighty_columns(command: list[str]) -> None:
     said = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "80"})
     assert said.exit_code == 0
     assert max(len(line) for line in said.output.splitlines()) <= 80
+
+
+def test_version_says_which_engine_runs() -> None:
+    [version, engine] = CliRunner().invoke(app, ["version"]).output.splitlines()
+    said = json.loads(CliRunner().invoke(app, ["version", "--json"]).output)
+    assert said == {"version": version, "engine": ENGINE}
+    assert engine == {"compiled": "engine: compiled", "pure": "engine: pure Python"}[ENGINE]
 
 
 def test_status_of_a_folder_where_nothing_runs(tmp_path: Path) -> None:
