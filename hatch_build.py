@@ -76,7 +76,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
 
 def check_machine() -> None:
     """Raises CannotCompile if what compiling takes is not here."""
-    for package in ("mypy", "setuptools", "msgspec"):
+    for package in ("mypy", "setuptools"):
         try:
             importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

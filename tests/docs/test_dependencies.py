@@ -9,7 +9,8 @@ import pytest
 
 from tests.docs.pages import DOCS, ROOT
 
-PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PROJECT: dict[str, Any] = PYPROJECT["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 HEADINGS = {
     "embedded": "Extra `embedded`: services that come along",
@@ -42,6 +43,12 @@ def test_what_runs() -> None:
 @pytest.mark.parametrize("extra", list(EXTRAS))
 def test_extras(extra: str) -> None:
     assert _said(HEADINGS[extra]) == _names(EXTRAS[extra])
+
+
+def test_what_builds_is_what_checks_and_runs() -> None:
+    """A wheel is compiled by the versions that the tests compile with."""
+    known = {*PROJECT["dependencies"], *EXTRAS["dev"]}
+    assert [requirement for requirement in PYPROJECT["build-system"]["requires"] if requirement not in known] == []
 
 
 def test_npm() -> None:
