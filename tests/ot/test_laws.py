@@ -47,6 +47,63 @@ def test_the_inverse_undoes(rng: random.Random) -> None:
 
 
 @given(randoms)
+def test_the_inverse_of_the_inverse_does_what_the_change_did(rng: random.Random) -> None:
+    """It need not be the change itself: of that, only what had an effect comes back."""
+    cases = Cases(rng)
+    document = cases.document()
+    base = document_delta(document)
+    change = Delta.from_quill(cases.change(document)[0])
+    changed = base.compose(change)
+    again = change.invert(base).invert(changed)
+    assert base.compose(again) == changed
+    assert again.invert(base) == change.invert(base)
+
+
+@given(randoms)
+def test_the_change_that_does_nothing_is_neutral(rng: random.Random) -> None:
+    cases = Cases(rng)
+    document = cases.document()
+    base = document_delta(document)
+    change = Delta.from_quill(cases.change(document)[0])
+    nothing = Delta()
+    assert change.compose(nothing) == change == nothing.compose(change)
+    assert nothing.transform(change, True) == change == nothing.transform(change, False)
+    assert change.transform(nothing, True) == nothing == change.transform(nothing, False)
+    assert nothing.invert(base) == nothing
+    assert change.concat(nothing) == change == nothing.concat(change)
+
+
+@given(randoms)
+def test_the_parts_of_a_document_are_the_document(rng: random.Random) -> None:
+    document = Cases(rng).document()
+    whole = document_delta(document)
+    first, last = sorted(units_of(document[: rng.randint(0, len(document))]) for _ in range(2))
+    before, middle, after = whole.slice(0, first), whole.slice(first, last), whole.slice(last)
+    assert before.concat(middle).concat(after) == whole == before.concat(middle.concat(after))
+    assert (before.length, middle.length) == (first, last - first)
+    # A slice is what deleting the rest leaves.
+    assert whole.compose(Delta.replace(last, whole.length - last, "")).compose(Delta.replace(0, first, "")) == middle
+
+
+@given(randoms)
+def test_built_step_by_step_it_is_the_same(rng: random.Random) -> None:
+    cases = Cases(rng)
+    document = cases.document()
+    operations = cases.change(document)[0]
+    built = Delta()
+    for operation in operations:
+        attributes = operation.get("attributes")
+        if "insert" in operation:
+            built = built.insert(operation["insert"], attributes)
+        elif "retain" in operation:
+            built = built.retain(operation["retain"], attributes)
+        else:
+            built = built.delete(operation["delete"])
+    assert built == Delta.from_quill(operations)
+    assert encode(built) == encode(Delta.from_quill(operations))
+
+
+@given(randoms)
 def test_composition_is_associative(rng: random.Random) -> None:
     cases = Cases(rng)
     document = cases.document()
@@ -126,6 +183,8 @@ def test_results_are_in_normal_form(rng: random.Random) -> None:
     a, c = Delta.from_quill(first), Delta.from_quill(cases.change(middle)[0])
     b = Delta.from_quill(cases.change(document)[0])
     results = [a.compose(c), a.transform(b, True), a.invert(document_delta(document)), *a.cut(units_of(document) // 2)]
-    results += [b.shifted(3), document_delta(document).concat(document_delta(middle))]
+    base, other = document_delta(document), document_delta(middle)
+    here = units_of(middle[:2]), units_of(middle[:5])
+    results += [b.shifted(3), base.concat(other), other.slice(*here), base.diff(other), compose_all([base, a, c])]
     for result in results:
         assert Delta.from_quill(result.to_quill()).components == result.components

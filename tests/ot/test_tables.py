@@ -1,5 +1,7 @@
 """The verbs on cases small enough to check by eye, in the compact form of the wire."""
 
+from typing import Any
+
 import pytest
 
 from coscribe.ot import Delta, InvalidDelta, compose_all, decode, encode
@@ -147,6 +149,70 @@ def test_replace_and_format() -> None:
     for position, delete, text in [(-1, 0, "x"), (0, -1, "x"), (0, 0, "\ud83d"), (0, 0, "\0")]:
         with pytest.raises(InvalidDelta):
             Delta.replace(position, delete, text)
+
+
+BUILT = [
+    (Delta().retain(5).insert("x", {"bold": True}).delete(2), '[5,{"insert":"x","attributes":{"bold":true}},-2]'),
+    (Delta().insert("a").insert("b").insert({"image": "a"}), '["ab",{"insert":{"image":"a"}}]'),
+    (Delta().insert("a").retain(2).retain(3).insert("b"), '["a",5,"b"]'),
+    (Delta().retain(1, {"b": None}).retain(1, {"b": None}).retain(1), '[{"retain":2,"attributes":{"b":null}}]'),
+    (Delta().retain(1).retain(1, {}).delete(1).retain(1).delete(1), "[2,-1,1,-1]"),
+    (Delta().delete(1).insert("a").delete(1), '["a",-2]'),
+    (Delta().insert("a", {"b": None}).insert("", {"b": 1}), '["a"]'),
+    (Delta().retain(0).delete(0), "[]"),
+    (Delta().retain(7), "[]"),
+    (Delta().insert("😀").retain(1).insert("😀"), '["😀",1,"😀"]'),
+]
+
+
+@pytest.mark.parametrize(("delta", "compact"), BUILT)
+def test_built_step_by_step(delta: Delta, compact: str) -> None:
+    assert shown(delta) == compact
+    assert delta == read(compact)
+
+
+def test_each_step_leaves_what_it_goes_on_from() -> None:
+    start = Delta().insert("a")
+    onward = start.retain(3)
+    assert (onward.insert("b"), onward.delete(1)) == (read('["a",3,"b"]'), read('["a",3,-1]'))
+    assert onward == start == read('["a"]')
+    assert bool(Delta().retain(3)) is False
+
+
+STEPS = [
+    ("insert", ["a\0"]),
+    ("insert", ["\ud83d"]),
+    ("insert", [{}]),
+    ("insert", [{"a": 1, "b": 2}]),
+    ("insert", [{"__proto__": 1}]),
+    ("insert", [None]),
+    ("insert", [5]),
+    ("insert", ["a", "bold"]),
+    ("insert", ["a", {"b": float("nan")}]),
+    ("retain", [-1]),
+    ("retain", [-1, {"b": 1}]),
+    ("retain", [2**53]),
+    ("retain", [1, {"b": "\0"}]),
+    ("delete", [-1]),
+]
+
+
+@pytest.mark.parametrize(("step", "arguments"), STEPS)
+def test_a_step_is_checked(step: str, arguments: list[Any]) -> None:
+    # A compiled method says TypeError of an argument that is none of its types.
+    with pytest.raises((InvalidDelta, TypeError)):
+        getattr(Delta().insert("a"), step)(*arguments)
+
+
+@pytest.mark.parametrize("length", [1.0, "1", None, True])
+@pytest.mark.parametrize("step", ["retain", "delete"])
+def test_a_length_that_is_no_int_is_refused_or_taken_for_one(step: str, length: Any) -> None:
+    """Compiled, a boolean is an int."""
+    try:
+        built = getattr(Delta(), step)(length).delete(1)
+    except (InvalidDelta, TypeError):
+        return
+    assert built == getattr(Delta(), step)(1).delete(1)
 
 
 def test_what_changes_nothing_is_false() -> None:
