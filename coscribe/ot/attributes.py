@@ -1,7 +1,7 @@
 """Formats of text: what quill-delta's AttributeMap does, on values that are never changed and thus shared freely."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -35,6 +35,28 @@ class Attributes:
         return self.key.decode()
 
 
+# Few formats occur in a document, but each of them often: equal ones are one object, as far as this table goes. It is
+# emptied when it is full, and never has long ones.
+_SHARED: Final[dict[bytes, Attributes]] = {}
+_SHARED_ATTRIBUTES: Final = 1_024
+_SHARED_BYTES: Final = 256
+
+
+def attributes_of(values: dict[str, object]) -> Attributes | None:
+    """Shared where possible; None if there are none."""
+    if not values:
+        return None
+    made = Attributes(values)
+    known = _SHARED.get(made.key)
+    if known is not None:
+        return known
+    if len(made.key) <= _SHARED_BYTES:
+        if len(_SHARED) >= _SHARED_ATTRIBUTES:
+            _SHARED.clear()
+        _SHARED[made.key] = made
+    return made
+
+
 def read_attributes(value: object, limits: Limits, keep_null: bool) -> Attributes | None:
     """None where nothing is left of them."""
     if not isinstance(value, Mapping):
@@ -42,10 +64,8 @@ def read_attributes(value: object, limits: Limits, keep_null: bool) -> Attribute
     values = read_object(dict(value), limits.depth)
     if not keep_null and None in values.values():
         values = _without_null(values)
-    if not values:
-        return None
-    attributes = Attributes(values)
-    if len(attributes.key) > limits.attribute_bytes:
+    attributes = attributes_of(values)
+    if attributes is not None and len(attributes.key) > limits.attribute_bytes:
         raise DeltaTooLarge(f"the attributes of one component take more than {limits.attribute_bytes} bytes")
     return attributes
 
@@ -63,9 +83,9 @@ def compose_attributes(a: Attributes | None, b: Attributes | None, keep_null: bo
     if a is None:
         if keep_null or None not in b.values.values():
             return b
-        return _of(_without_null(b.values))
+        return attributes_of(_without_null(b.values))
     merged = {**a.values, **b.values}
-    return _of(merged if keep_null else _without_null(merged))
+    return attributes_of(merged if keep_null else _without_null(merged))
 
 
 def transform_attributes(a: Attributes | None, b: Attributes | None, priority: bool) -> Attributes | None:
@@ -74,7 +94,7 @@ def transform_attributes(a: Attributes | None, b: Attributes | None, priority: b
         return b
     held = a.values
     left = {name: value for name, value in b.values.items() if name not in held}
-    return b if len(left) == len(b.values) else _of(left)
+    return b if len(left) == len(b.values) else attributes_of(left)
 
 
 def invert_attributes(attributes: Attributes, base: Attributes | None) -> Attributes | None:
@@ -86,7 +106,7 @@ def invert_attributes(attributes: Attributes, base: Attributes | None) -> Attrib
             undone[name] = None
         elif canonical(value) != canonical(held[name]):
             undone[name] = held[name]
-    return _of(undone)
+    return attributes_of(undone)
 
 
 def diff_attributes(a: Attributes | None, b: Attributes | None) -> Attributes | None:
@@ -99,12 +119,8 @@ def diff_attributes(a: Attributes | None, b: Attributes | None) -> Attributes | 
     changed = {
         name: value for name, value in new.items() if name not in old or canonical(value) != canonical(old[name])
     }
-    return _of({**gone, **changed})
+    return attributes_of({**gone, **changed})
 
 
 def _without_null(values: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _of(values: dict[str, object]) -> Attributes | None:
-    return Attributes(values) if values else None

@@ -8,7 +8,9 @@ import json
 from typing import Any, Final
 
 import msgspec
+from mypy_extensions import i64
 
+from coscribe.ot.build import COMPILED
 from coscribe.ot.builder import Builder
 from coscribe.ot.components import Component, Components, Insert, Retain, inserted_units
 from coscribe.ot.delta import Delta
@@ -18,9 +20,25 @@ from coscribe.ot.text import collapse
 
 _parse: Final = msgspec.json.Decoder(list[Any]).decode
 
+# The alphabet of short deltas. Two numbers of so many bytes do not overflow.
+_SHORT_BYTES: Final = 18
+_OPEN: Final = 0x5B
+_CLOSE: Final = 0x5D
+_COMMA: Final = 0x2C
+_QUOTE: Final = 0x22
+_MINUS: Final = 0x2D
+_ZERO: Final = 0x30
+_NINE: Final = 0x39
+# What a byte stands for between quotes, if it is ASCII and stands for itself.
+_CHARACTERS: Final = [chr(byte) if 0x20 <= byte < 0x7F and chr(byte) not in '"\\' else "" for byte in range(256)]
+
 
 def decode(raw: bytes | msgspec.Raw, limits: Limits = DEFAULT_LIMITS) -> Delta:
     """Raises InvalidDelta or DeltaTooLarge. The result is in normal form, which what was sent need not be."""
+    if COMPILED and isinstance(raw, bytes):
+        short = _read_short(raw, limits)
+        if short is not None:
+            return short
     if len(raw) > limits.op_bytes:
         raise DeltaTooLarge(f"an operation may have at most {limits.op_bytes} bytes")
     try:
@@ -42,6 +60,46 @@ def decode(raw: bytes | msgspec.Raw, limits: Limits = DEFAULT_LIMITS) -> Delta:
             if type(change) is int and 0 > change >= -limits.document_units:
                 return Delta(None, at, change)
     return Delta(_read_components(parts, limits))
+
+
+def _read_short(raw: bytes, limits: Limits) -> Delta | None:
+    """What `[12,"a"]` and `[12,-3]` say, byte by byte: compiled, that is twice as quick as the JSON parser. None for
+    all that is not exactly so, and within the limits."""
+    size: i64 = len(raw)
+    if size < 5 or size > _SHORT_BYTES or size > limits.op_bytes or raw[0] != _OPEN or raw[size - 1] != _CLOSE:
+        return None
+    # The closing bracket ends every run of digits.
+    byte: i64 = raw[1]
+    if byte <= _ZERO or byte > _NINE:
+        return None
+    at: i64 = 0
+    index: i64 = 1
+    while _ZERO <= byte <= _NINE:
+        at = at * 10 + byte - _ZERO
+        index += 1
+        byte = raw[index]
+    if byte != _COMMA or at > limits.document_units:
+        return None
+    byte = raw[index + 1]
+    if byte == _QUOTE:
+        if index + 5 != size or raw[index + 3] != _QUOTE or limits.text_units < 1:
+            return None
+        typed = _CHARACTERS[raw[index + 2]]
+        return Delta(None, at, 1, typed) if typed else None
+    if byte != _MINUS:
+        return None
+    index += 2
+    byte = raw[index]
+    if byte == _ZERO:
+        return None
+    by: i64 = 0
+    while _ZERO <= byte <= _NINE:
+        by = by * 10 + byte - _ZERO
+        index += 1
+        byte = raw[index]
+    if index + 1 != size or by == 0 or by > limits.document_units:
+        return None
+    return Delta(None, at, -by)
 
 
 def _read_components(parts: list[Any], limits: Limits) -> Components:

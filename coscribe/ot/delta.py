@@ -5,7 +5,7 @@ which check it; the constructor trusts its components.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -28,7 +28,7 @@ class Delta:
     __slots__ = ("_components", "at", "by", "typed")
 
     def __init__(self, components: Components | None = (), at: int = 0, by: int = 0, typed: str = "") -> None:
-        """Of components in normal form; of a plain change (`plain`) if there are none."""
+        """Of components in normal form; of a plain change if there are none."""
         self._components = components
         self.at = at
         self.by = by
@@ -125,6 +125,10 @@ class Delta:
 
     def transform(self, other: "Delta", priority: bool) -> "Delta":
         """`other` as it must read after this one. With priority, an insert of this one stays left on a tie."""
+        if self.by and other.by:
+            moved = _transform_plain(self, other, priority)
+            if moved is not None:
+                return moved
         return Delta(algebra.transform(self.components, other.components, priority))
 
     def transform_position(self, position: int, priority: bool = False) -> int:
@@ -246,9 +250,21 @@ class _Going(Delta):
         return self._units
 
 
+# Longer runs of typing are joined by composing, so that none costs n².
+JOINED_UNITS: Final = 1_024
+
+
 def compose_all(deltas: Iterable[Delta]) -> Delta:
-    """All of them in their order, composed as a balanced tree: a long run costs n log n, not n²."""
-    level = [delta.components for delta in deltas]
+    """All of them in their order. Typing is joined as it goes; what is left is composed as a balanced tree, so that a
+    long run costs n log n, not n²."""
+    joined: list[Delta] = []
+    for delta in deltas:
+        both = _joined(joined[-1], delta) if joined and joined[-1].by and delta.by else None
+        if both is None:
+            joined.append(delta)
+        else:
+            joined[-1] = both
+    level = [delta.components for delta in joined]
     if not level:
         return Delta()
     while len(level) > 1:
@@ -257,6 +273,50 @@ def compose_all(deltas: Iterable[Delta]) -> Delta:
             pairs.append(level[-1])
         level = pairs
     return Delta(level[0])
+
+
+def _transform_plain(applied: Delta, other: Delta, priority: bool) -> Delta | None:
+    """The same by arithmetic, where both are plain and so is what comes out."""
+    start = applied.at
+    by = applied.by
+    at = other.at
+    if by > 0:
+        if other.by > 0:
+            if start < at or (start == at and priority):
+                return Delta(None, at + by, other.by, other.typed)
+            return other
+        if start <= at:
+            return Delta(None, at + by, other.by)
+        return other if start >= at - other.by else None
+    end = start - by
+    if other.by > 0:
+        if at <= start:
+            return other
+        return Delta(None, at + by if at >= end else start, other.by, other.typed)
+    stop = at - other.by
+    if stop <= start:
+        return other
+    after = at if at <= start else at + by if at >= end else start
+    gone = after - (stop + by if stop >= end else start)
+    return Delta(None, after, gone) if gone else Delta()
+
+
+def _joined(first: Delta, second: Delta) -> Delta | None:
+    """Both in one, if that is plain too: typing on, taking back what was typed last, deleting on."""
+    at = first.at
+    by = first.by
+    if by > 0:
+        if second.by > 0 and at <= second.at <= at + by and by + second.by <= JOINED_UNITS:
+            inside = second.at - at
+            typed = first.typed[:inside] + second.typed + first.typed[inside:]
+            return Delta(None, at, by + second.by, typed)
+        if second.by < 0 and at <= second.at and second.at - second.by <= at + by:
+            inside = second.at - at
+            typed = first.typed[:inside] + first.typed[inside - second.by :]
+            return Delta(None, at, len(typed), typed) if typed else Delta()
+    elif by < 0 and second.by < 0 and second.at <= at <= second.at - second.by:
+        return Delta(None, second.at, by + second.by)
+    return None
 
 
 def _check_units(position: int, length: int) -> None:
