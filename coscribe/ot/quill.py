@@ -2,7 +2,9 @@
 in the codec, which reads the compact form and comes here for objects."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from coscribe.ot.attributes import Attributes, read_attributes
 from coscribe.ot.builder import Builder
@@ -91,7 +93,11 @@ def write_operation(component: Component) -> dict[str, Any]:
     elif isinstance(component, Insert):
         operation = {"insert": collapse(component.text)}
     else:
-        operation = {"insert": component.value}
+        operation = {"insert": _parse(component.key)}
     if component.attributes is not None:
-        operation["attributes"] = component.attributes.values
+        operation["attributes"] = _parse(component.attributes.key)
     return operation
+
+
+# Values are shared, by equal formats of other documents too: what is handed out, and may be changed, is made anew.
+_parse: Final = msgspec.json.Decoder().decode

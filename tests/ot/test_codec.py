@@ -194,6 +194,15 @@ def test_what_comes_in_is_copied() -> None:
     assert delta.to_quill() == [{"insert": "x", "attributes": {"list": {"kind": "bullet"}}}]
 
 
+def test_what_goes_out_is_a_copy() -> None:
+    operations = [{"insert": {"image": {"w": 1}}, "attributes": {"list": {"kind": "bullet"}}}]
+    delta, equal = Delta.from_quill(operations), Delta.from_quill(operations)
+    shown = delta.to_quill()
+    shown[0]["attributes"]["list"]["kind"] = shown[0]["insert"]["image"]["w"] = 2
+    assert delta.to_quill() == equal.to_quill() == operations
+    assert delta == equal
+
+
 def test_half_a_pair_is_written_escaped() -> None:
     """No operation that is checked leads to one, but encoding must never be what fails."""
     half = decode('["😀"]'.encode()).compose(Delta.replace(0, 1, ""))
