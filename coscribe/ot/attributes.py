@@ -57,11 +57,32 @@ def attributes_of(values: dict[str, object]) -> Attributes | None:
     return made
 
 
+# quill-delta asks `attributes[name] === undefined`, and finds under these names what every object inherits: it would
+# lose the attribute, and its document be another one than ours.
+INHERITED: Final = frozenset(
+    {
+        "__defineGetter__",
+        "__defineSetter__",
+        "__lookupGetter__",
+        "__lookupSetter__",
+        "constructor",
+        "hasOwnProperty",
+        "isPrototypeOf",
+        "propertyIsEnumerable",
+        "toLocaleString",
+        "toString",
+        "valueOf",
+    }
+)
+
+
 def read_attributes(value: object, limits: Limits, keep_null: bool) -> Attributes | None:
     """None where nothing is left of them."""
     if not isinstance(value, Mapping):
         raise InvalidDelta("attributes must be an object")
     values = read_object(dict(value), limits.depth)
+    if not INHERITED.isdisjoint(values):
+        raise InvalidDelta("an attribute is named like something that objects in JavaScript inherit")
     if not keep_null and None in values.values():
         values = _without_null(values)
     attributes = attributes_of(values)

@@ -126,6 +126,8 @@ INVALID: dict[str, str | bytes] = {
     "a lone surrogate in an attribute": r'[{"insert":"x","attributes":{"a":"\ud83d"}}]',
     "a name that changes prototypes": '[{"insert":"x","attributes":{"__proto__":{"a":1}}}]',
     "such a name further in": '[{"insert":{"image":{"__proto__":1}}}]',
+    "an attribute that objects inherit": '[{"insert":"x","attributes":{"constructor":1}}]',
+    "one that is taken away": '[{"retain":1,"attributes":{"toString":null}}]',
     "an infinite attribute": '[{"insert":"x","attributes":{"a":1e999}}]',
     "an attribute of 400 digits": f'[{{"insert":"x","attributes":{{"a":{"9" * 400}}}}}]',
     "an attribute too deep": '[{"insert":"x","attributes":{"a":' + "[" * 16 + "]" * 16 + "}}]",
