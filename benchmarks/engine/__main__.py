@@ -90,6 +90,13 @@ ROWS: Final = (
         )
         for behind, marks in zip(workloads.BEHIND, ((15, 50), (60, 300), (300, 1600)), strict=True)
     ),
+    *(
+        Row(
+            f"merge_and_remember_vs_quill_delta_{behind}", f"… and remembered, the oldest of {behind:,} let go", None,
+            against_npm(f"merge and remember 100000 {behind}", f"merge and remember 100000 {behind}"),
+        )
+        for behind in workloads.BEHIND
+    ),
     Row("merge_1mb_vs_10kb", "merge over 10 entries, 10 kB against 1 MB", (0.6, 0.6),
         within("merge 10000 10", "merge 1000000 10")),
     Row(
@@ -139,12 +146,12 @@ class Lab:
         assert answer["engine"] == build, f"the {answer['engine']} engine ran where the {build} one should"
         return answer
 
-    def crdts(self, mode: str) -> dict[str, Any]:
-        return self._run([sys.executable, "-P", "-m", "benchmarks.engine.crdts", mode, str(self._folder)], None)
+    def crdts(self, mode: str, *which: str) -> dict[str, Any]:
+        return self._run([sys.executable, "-P", "-m", "benchmarks.engine.crdts", mode, str(self._folder), *which], None)
 
-    def npm(self, mode: str) -> dict[str, Any]:
+    def npm(self, mode: str, *which: str) -> dict[str, Any]:
         script = str(node.HOME / "peers.mjs")
-        return self._run([str(self._node), "--expose-gc", script, mode, str(self._folder)], None)
+        return self._run([str(self._node), "--expose-gc", script, mode, str(self._folder), *which], None)
 
     def _run(self, command: list[str], environment: dict[str, str] | None) -> dict[str, Any]:
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -163,7 +170,7 @@ def measure(rounds: int) -> Result:
         tempfile.TemporaryDirectory(prefix="coscribe-engine-") as name,
         Progress(*columns, console=Console(stderr=True), transient=True) as progress,
     ):
-        bar = progress.add_task("Writing what is to be done", total=4 * (rounds + 1))
+        bar = progress.add_task("Writing what is to be done", total=4 * rounds + 2 + 2 * len(workloads.TRACES))
         folder = Path(name)
         workloads.write(FOLDER, folder)
         lab = Lab(folder, progress)
@@ -185,8 +192,11 @@ def measure(rounds: int) -> Result:
             result.rounds.append(Round(seconds, crdts["seconds"], npm["seconds"]))
         for build in BUILDS:
             result.memory[build] = step("Memory", lambda build=build: lab.ours("memory", build))["memory"]  # type: ignore[misc]
-        result.memory["pycrdt"] = step("Memory", lambda: lab.crdts("memory"))["memory"]
-        result.memory["quill-delta"] = step("Memory", lambda: lab.npm("memory"))["memory"]
+        for engine, process in (("pycrdt", lab.crdts), ("quill-delta", lab.npm)):
+            result.memory[engine] = {
+                name: step("Memory", lambda name=name, process=process: process("memory", name))["memory"]  # type: ignore[misc]
+                for name in workloads.TRACES
+            }
     return result
 
 
@@ -235,12 +245,12 @@ def speed_rows(result: Result) -> list[list[str]]:
 
 
 def memory_rows(result: Result) -> list[list[str]]:
-    rows = [["bytes a UTF-16 unit, after all edits", *result.memory]]
-    for name in workloads.TRACES:
-        rows.append([name, *(number(found[name]) for found in result.memory.values())])
-    rows.append(["bytes an entry in the history window", *(number(result.memory[build]["entry"]) for build in BUILDS)])
-    rows[-1] += [""] * (len(rows[0]) - len(rows[-1]))
-    return rows
+    entries = [number(result.memory[build]["entry"]) for build in BUILDS]
+    return [
+        ["bytes a UTF-16 unit, after all edits", *result.memory],
+        *([name, *(number(found[name]) for found in result.memory.values())] for name in workloads.TRACES),
+        ["bytes an entry in the history window", *entries, *[""] * (len(result.memory) - len(entries))],
+    ]
 
 
 def table(title: str, rows: list[list[str]]) -> Table:

@@ -14,10 +14,10 @@ from typing import Final
 import loro
 import pycrdt
 
-from benchmarks.engine.workloads import TRACES, read_lines
-from coscribe.ot import decode
+from benchmarks.engine.workloads import read_lines
+from coscribe.ot import OWN_LIMITS, decode
 
-COPIES: Final = 20
+MEMORY_UNITS: Final = 4_000_000
 PLAIN: Final = "automerge-paper"
 
 
@@ -103,40 +103,29 @@ def speeds(folder: Path) -> dict[str, float]:
     return {"pycrdt": pycrdt_s / len(edits), "loro": loro_s / len(edits)}
 
 
-def memory(folder: Path) -> dict[str, float]:
-    """Resident bytes that a document takes after all its edits, as if their updates had come in one; pycrdt's memory is
-    outside Python's allocator. The rich one is typed with its formats."""
-    found = {}
-    for name in TRACES:
-        rich = name.startswith("rich")
-        source: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
-        text = source.get("text", type=pycrdt.Text)
-        if rich:
-            for raw in read_lines(folder / f"{name}.ops"):
-                _apply_rich(text, raw)
-        else:
-            for at, deleted, inserted in changes(folder / f"{name}.ops"):
-                if deleted:
-                    del text[at : at + deleted]
-                if inserted:
-                    text.insert(at, inserted)
-        update = source.get_update()
-        units = len(decode((folder / f"{name}.end").read_bytes()).text())
-        gc.collect()
-        before = _resident()
-        copies = []
-        for _ in range(COPIES):
-            copy: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
-            copy.get("text", type=pycrdt.Text)
-            copy.apply_update(update)
-            copies.append(copy)
-        found[name] = (_resident() - before) / COPIES / units
-    return found
+def memory(folder: Path, name: str) -> float:
+    """Resident bytes a unit that a document of pycrdt takes after all its edits, as if they had come in one update. Its
+    memory is outside Python's allocator, so there are many copies, and a process for each document."""
+    source: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
+    text = source.get("text", type=pycrdt.Text)
+    for raw in read_lines(folder / f"{name}.ops"):
+        _edit(text, raw)
+    end = decode((folder / f"{name}.end").read_bytes(), OWN_LIMITS)
+    assert len(str(text)) == len(end.text()), name
+    update = source.get_update()
+    del source, text
+    copies = [pycrdt.Doc[pycrdt.Text]() for _ in range(1 + MEMORY_UNITS // end.length)]
+    gc.collect()
+    before = _resident()
+    for copy in copies:
+        copy.get("text", type=pycrdt.Text)
+        copy.apply_update(update)
+    return (_resident() - before) / len(copies) / end.length
 
 
-def _apply_rich(text: "pycrdt.Text", raw: bytes) -> None:
+def _edit(text: pycrdt.Text, raw: bytes) -> None:
     at = 0
-    for operation in decode(raw).to_quill():
+    for operation in decode(raw, OWN_LIMITS).to_quill():
         attributes = operation.get("attributes")
         if "retain" in operation:
             if attributes:
@@ -158,7 +147,8 @@ def _resident() -> int:
 
 def main() -> None:
     folder = Path(sys.argv[2])
-    print(json.dumps({"memory": memory(folder)} if sys.argv[1] == "memory" else {"seconds": speeds(folder)}))
+    memory_wanted = sys.argv[1] == "memory"
+    print(json.dumps({"memory": memory(folder, sys.argv[3])} if memory_wanted else {"seconds": speeds(folder)}))
 
 
 if __name__ == "__main__":

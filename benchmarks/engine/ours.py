@@ -42,17 +42,21 @@ def apply_all(deltas: list[Delta], content: Content) -> None:
         content.apply(delta, DEFAULT_LIMITS)
 
 
-def merge_all(deltas: list[Delta], behind: int, content: Content) -> float:
-    """Seconds to take operations made `behind` revisions ago: transform, check, apply, remember, forget. The first
-    `behind` of `deltas` are there already."""
+def merge_all(deltas: list[Delta], behind: int, content: Content, remember: bool) -> float:
+    """Seconds to merge operations that have not seen `behind` entries, the first of `deltas`: transform, check, apply.
+    If they are remembered each is an entry for the next, and the oldest is forgotten."""
     history = History(0)
     mainline = Mainline(content, history)
     for base, delta in enumerate(deltas[:behind]):
         mainline.accept(delta, base)
     started = time.perf_counter()
-    for base, delta in enumerate(deltas[behind:]):
-        mainline.accept(delta, base, DEFAULT_LIMITS)
-        history.drop_before(base)
+    if remember:
+        for base, delta in enumerate(deltas[behind:]):
+            mainline.accept(delta, base, DEFAULT_LIMITS)
+            history.drop_before(base)
+    else:
+        for delta in deltas[behind:]:
+            content.apply(history.rebase(delta, 0), DEFAULT_LIMITS)
     return time.perf_counter() - started
 
 
@@ -129,11 +133,14 @@ def speeds(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
         text = Delta.replace(0, 0, (folder / f"text-{size}.txt").read_text())
         deltas = [decode(raw) for raw in read_lines(folder / f"merge-{size}.ops")]
         for behind in BEHIND if size == 100_000 else BEHIND[:1]:
-            gc.collect()
-            seconds[f"merge {size} {behind}"] = merge_all(deltas[: behind + MERGES], behind, Content(text)) / MERGES
-            checked = Content(text)
-            merge_all(deltas[: behind + CHECKED], behind, checked)
-            proofs[f"merge {size} {behind}"] = hashlib.sha256(checked.text().encode()).hexdigest()
+            for what, remember in (("merge", False), ("merge and remember", True)):
+                name = f"{what} {size} {behind}"
+                gc.collect()
+                spent = merge_all(deltas[: behind + MERGES], behind, Content(text), remember)
+                seconds[name] = spent / MERGES
+                checked = Content(text)
+                merge_all(deltas[: behind + CHECKED], behind, checked, remember)
+                proofs[name] = hashlib.sha256(checked.text().encode()).hexdigest()
     mine, theirs = ([decode(raw) for raw in read_lines(folder / f"offline-{side}.ops")] for side in (1, 2))
     seconds["offline composed"] = timed(lambda: compose_all(theirs).transform(compose_all(mine), priority=False))
     seconds["offline stepwise"] = timed(lambda: stepwise(mine, theirs))

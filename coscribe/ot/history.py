@@ -23,8 +23,8 @@ from coscribe.ot.position_map import (
 # The lengths of runs that have a position map: 16 entries, and at each further level four runs of the one below. Nearer
 # than FAR entries, passing one after another is quicker.
 RUN: Final = 16
-FANOUT_BITS: Final = 4
-LEVELS: Final = 2
+FANOUT_BITS: Final = 2
+LEVELS: Final = 3
 LONGEST: Final = RUN << FANOUT_BITS * (LEVELS - 1)
 FAR: Final = 64
 # A run of large entries has no map: this many pieces an entry at most, that a window's maps are bounded too.

@@ -70,7 +70,7 @@ def carry_insert(place: int, maps: list[PositionMap]) -> int:
         return 0
     at: i64 = place
     for one in maps:
-        piece = _pieces_up_to(one.starts, at) - 1
+        piece = (_pieces_up_to(one.starts, at) if COMPILED else bisect_right(one.starts, at)) - 1
         if one.kept[piece]:
             at += one.sums[piece]
         else:
@@ -109,6 +109,8 @@ def can_be_carried(components: Components) -> bool:
 
 
 # --- Making them ---
+
+_ENDLESS: Final = 2**60
 
 
 def map_of_entries(ats: list[int], bys: list[int], others: dict[int, Components]) -> PositionMap:
@@ -199,27 +201,32 @@ def _compose(first: PositionMap, second: PositionMap) -> PositionMap:
     sums: list[int] = []
     kept: list[bool] = []
     edges = second.starts
+    last = len(edges) - 1
     piece = 0  # of the second, in which the place at hand lies
+    edge: i64 = edges[1] if last else _ENDLESS  # where the next one starts
+    ends = [*first.starts[1:], _ENDLESS]
     for number, start in enumerate(first.starts):
-        total = first.sums[number]
+        total: i64 = first.sums[number]
         if not first.kept[number]:
             starts.append(start)
             sums.append(second.place(total))
             kept.append(False)
             continue
-        end = first.starts[number + 1] if number + 1 < len(first.starts) else 0
-        while piece + 1 < len(edges) and edges[piece + 1] <= start + total:
+        here: i64 = start
+        while edge <= here + total:
             piece += 1
+            edge = edges[piece + 1] if piece < last else _ENDLESS
+        end: i64 = ends[number]
         while True:
-            starts.append(start)
-            sums.append(total + second.sums[piece] if second.kept[piece] else second.sums[piece])
-            kept.append(second.kept[piece])
-            if piece + 1 == len(edges):
-                break
-            start = edges[piece + 1] - total
-            if end and start >= end:
+            stays = second.kept[piece]
+            starts.append(here)
+            sums.append(total + second.sums[piece] if stays else second.sums[piece])
+            kept.append(stays)
+            here = edge - total
+            if here >= end or edge == _ENDLESS:
                 break
             piece += 1
+            edge = edges[piece + 1] if piece < last else _ENDLESS
     return PositionMap(starts, sums, kept)
 
 

@@ -1,5 +1,5 @@
 // Measures npm's quill-delta and diamond-types; a process of its own, started by `python -m benchmarks.engine`.
-// node --expose-gc peers.mjs speed|memory FOLDER: the last line is one JSON object of seconds an operation.
+// node --expose-gc peers.mjs speed FOLDER | memory FOLDER TRACE: the last line is one JSON object.
 // Operations are parsed and expanded before the clock starts: only the library's own work counts.
 
 import { createHash } from "node:crypto";
@@ -10,10 +10,10 @@ import Quill from "quill-delta";
 
 const require = createRequire(import.meta.url);
 const Delta = Quill.default ?? Quill;
-const [, , mode, folder] = process.argv;
+const [, , mode, folder, trace] = process.argv;
 const TRACES = ["automerge-paper", "sveltecomponent", "friendsforever_flat", "rich-json-crdt-blog-post"];
 const MERGES = 200;
-const COPIES = 20;
+const MEMORY_UNITS = 4_000_000;
 
 const lines = (name) => readFileSync(`${folder}/${name}`, "utf8").split("\n").map(JSON.parse);
 
@@ -53,24 +53,23 @@ function quillSubmits() {
   }
 }
 
-function quillMerges() {
-  for (const [size, behind] of [[10000, 10], [100000, 10], [100000, 100], [100000, 1000], [1000000, 10]]) {
-    let document = new Delta().insert(readFileSync(`${folder}/text-${size}.txt`, "utf8"));
-    const deltas = lines(`merge-${size}.ops`).slice(0, behind + MERGES).map(expand);
-    const log = deltas.slice(0, behind);
-    for (const delta of log) document = document.compose(delta);
-    const [spent] = timed(() => {
-      for (let base = 0; base < MERGES; base++) {
-        let delta = deltas[behind + base];
-        for (let at = base; at < log.length; at++) delta = log[at].transform(delta, false);
-        document = document.compose(delta);
-        log.push(delta);
-      }
-    });
-    seconds[`merge ${size} ${behind}`] = spent / MERGES;
-    const text = document.ops.map((op) => op.insert).join("");
-    proofs[`merge ${size} ${behind}`] = createHash("sha256").update(text).digest("hex");
-  }
+function quillMerges(size, behind, remember) {
+  const name = `${remember ? "merge and remember" : "merge"} ${size} ${behind}`;
+  let document = new Delta().insert(readFileSync(`${folder}/text-${size}.txt`, "utf8"));
+  const deltas = lines(`merge-${size}.ops`).slice(0, behind + MERGES).map(expand);
+  const log = deltas.slice(0, behind);
+  for (const delta of log) document = document.compose(delta);
+  const [spent] = timed(() => {
+    for (let base = 0; base < MERGES; base++) {
+      let delta = deltas[behind + base];
+      for (let at = remember ? base : 0; at < log.length; at++) delta = log[at].transform(delta, false);
+      document = document.compose(delta);
+      if (remember) log.push(delta);
+    }
+  });
+  seconds[name] = spent / MERGES;
+  const text = document.ops.map((op) => op.insert).join("");
+  proofs[name] = createHash("sha256").update(text).digest("hex");
 }
 
 function diamondSubmits() {
@@ -95,26 +94,28 @@ function diamondSubmits() {
   seconds["diamond-types"] = spent / edits.length;
 }
 
-function memory() {
-  const found = {};
-  for (const name of TRACES) {
-    const raw = readFileSync(`${folder}/${name}.end`, "utf8");
-    const units = expand(JSON.parse(raw)).length();
-    globalThis.gc();
-    const before = process.memoryUsage().heapUsed;
-    const copies = [];
-    for (let count = 0; count < COPIES; count++) copies.push(expand(JSON.parse(raw)));
-    globalThis.gc();
-    found[name] = (process.memoryUsage().heapUsed - before) / copies.length / units;
-  }
-  return found;
+// Bytes of the heap a unit, for so many copies of one document that the noise of a collection does not matter.
+function memory(name) {
+  const raw = readFileSync(`${folder}/${name}.end`, "utf8");
+  const units = expand(JSON.parse(raw)).length();
+  const copies = new Array(Math.ceil(MEMORY_UNITS / units)).fill(null);
+  const used = () => {
+    for (let round = 0; round < 4; round++) globalThis.gc();
+    return process.memoryUsage().heapUsed;
+  };
+  const before = used();
+  for (let number = 0; number < copies.length; number++) copies[number] = expand(JSON.parse(raw));
+  return (used() - before) / copies.length / units;
 }
 
 if (mode === "memory") {
-  console.log(JSON.stringify({ memory: memory() }));
+  console.log(JSON.stringify({ memory: memory(trace) }));
 } else {
   quillSubmits();
-  quillMerges();
+  for (const [size, behind] of [[10000, 10], [100000, 10], [100000, 100], [100000, 1000], [1000000, 10]]) {
+    quillMerges(size, behind, false);
+    quillMerges(size, behind, true);
+  }
   diamondSubmits();
   console.log(JSON.stringify({ seconds, proofs }));
 }
