@@ -38,9 +38,9 @@ def _block(page: Page, language: str, heading: str) -> Block:
 # --- Python ---
 
 
-@pytest.mark.parametrize("block", _blocks("python", [DOCS["engine"]]))
+@pytest.mark.parametrize("block", _blocks("python", [DOCS["delta"], DOCS["engine"]]))
 def test_examples_of_the_engine_hold(block: Block) -> None:
-    exec(compile(block.text, f"engine.md:{block.line}", "exec"), {})
+    exec(compile(block.text, f"line {block.line}", "exec"), {})
 
 
 @pytest.mark.parametrize("block", _blocks("python"))

@@ -1,7 +1,7 @@
 // Answers a JSON array of questions to quill-delta on stdin with a JSON array of answers on stdout.
 //   ["compose", a, b] | ["transform", a, b, priority] | ["transformPosition", a, index, priority] | ["invert", a, base]
 //   ["invertByValue", a, base] | ["diff", a, b] | ["slice", a, start, end] | ["concat", a, b] | ["length", a]
-//   ["build", [["insert", …], ["retain", …], …]]
+//   ["build", [["insert", …], ["retain", …], …]] | ["methods"] | ["inherited"]
 // A delta answers as its operations, what is thrown as {"error"}.
 import Delta from "quill-delta";
 
@@ -38,6 +38,10 @@ const ask = ([verb, a, b, c]) => {
       return delta.slice(b, c);
     case "length":
       return delta.length();
+    case "methods":
+      return Object.getOwnPropertyNames(Delta.prototype).filter((name) => name !== "constructor");
+    case "inherited":
+      return Object.getOwnPropertyNames(Object.prototype);
     case "build":
       return a.reduce((built, [step, ...of]) => built[step](...of), new Delta());
   }
