@@ -19,6 +19,8 @@ from coscribe.ot.quill import check_inserted, read_insert_text, read_operation, 
 from coscribe.ot.text import collapse
 
 _parse: Final = msgspec.json.Decoder(list[Any]).decode
+# A plain change after the start: most operations. It takes no boolean or 1.0 for an integer.
+_parse_plain: Final = msgspec.json.Decoder(tuple[int, int | str]).decode
 
 # The alphabet of short deltas. Two numbers of so many bytes do not overflow.
 _SHORT_BYTES: Final = 18
@@ -42,23 +44,28 @@ def decode(raw: bytes | msgspec.Raw, limits: Limits = DEFAULT_LIMITS) -> Delta:
     if len(raw) > limits.op_bytes:
         raise DeltaTooLarge(f"an operation may have at most {limits.op_bytes} bytes")
     try:
+        at, change = _parse_plain(raw)
+    except (ValueError, RecursionError):
+        return _decode_any(raw, limits)
+    if not 0 < at <= limits.document_units:
+        return _decode_any(raw, limits)
+    if isinstance(change, str):
+        by = len(change)
+        # One typed character, mostly; else as read_insert_text, which is asked where this may not be all.
+        if not ("\0" < change < "\x80" if by == 1 else change.isascii() and by and "\0" not in change):
+            change = read_insert_text(change)
+            by = len(change)
+        if by > limits.text_units:
+            check_inserted(by, limits)
+        return Delta(None, at, by, change)
+    return Delta(None, at, change) if 0 > change >= -limits.document_units else _decode_any(raw, limits)
+
+
+def _decode_any(raw: bytes | msgspec.Raw, limits: Limits) -> Delta:
+    try:
         parts = _parse(raw)
     except (ValueError, RecursionError):
         raise InvalidDelta("a delta is a list of components in JSON") from None
-    if len(parts) == 2:
-        at, change = parts
-        if type(at) is int and 0 < at <= limits.document_units:
-            if type(change) is str:
-                by = len(change)
-                # One typed character, mostly; else as read_insert_text, which is asked where this may not be all.
-                if not ("\0" < change < "\x80" if by == 1 else change.isascii() and by and "\0" not in change):
-                    change = read_insert_text(change)
-                    by = len(change)
-                if by > limits.text_units:
-                    check_inserted(by, limits)
-                return Delta(None, at, by, change)
-            if type(change) is int and 0 > change >= -limits.document_units:
-                return Delta(None, at, change)
     return Delta(_read_components(parts, limits))
 
 

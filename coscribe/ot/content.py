@@ -60,7 +60,7 @@ class Content:
                 self.check(delta, limits)
             self._room -= by
             text = delta.typed
-            if not self._astral and not (text < "\x80" if by == 1 else text.isascii()):
+            if not (text < "\x80" if by == 1 else text.isascii()):
                 self._look_for_astral(text)
             rope.insert(at, text, None)
         elif by < 0:

@@ -31,6 +31,7 @@ class Rope:
         "_left",
         "_right",
         "_segment_units",
+        "_space",
         "_start",
         "burden",
         "length",
@@ -57,6 +58,7 @@ class Rope:
         self._gap = -1
         self._left = ""
         self._right = ""
+        self._space = 0  # units that the segment of the gap may yet grow by
         self._to(0, 0)
 
     # --- Changes; `position` and what follows it are inside the document ---
@@ -82,16 +84,18 @@ class Rope:
             held = here.text
             self._left = held[:offset] + text
             self._right = held[offset:]
+            self._space = self._segment_units - here.length
         else:
-            left = self._left
-            if len(left) + units + len(self._right) > self._segment_units:
+            if units > self._space:
                 self._close()
                 self._insert_segments(position, chop(text, attributes, self._segment_units))
                 return
+            left = self._left
             self._left = ""  # a string that nobody else holds grows in place
             left += text
             self._left = left
         self._gap = position + units
+        self._space -= units
         self.length += units
 
     def insert_embed(self, position: int, embed: Embed) -> None:
@@ -119,7 +123,9 @@ class Rope:
             held = here.text
             self._left = held[:first]
             self._right = held[first + units :]
+            self._space = self._segment_units - here.length
         self._gap = position
+        self._space += units
         self.length -= units
 
     def format(self, position: int, units: int, attributes: Attributes) -> None:
