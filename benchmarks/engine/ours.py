@@ -21,6 +21,7 @@ from coscribe.ot.build import ENGINE
 from coscribe.section import Prepared, Section, SectionState, Submission, WindowLimits
 
 WINDOW: Final = WindowLimits().entries
+BATCH: Final = 20  # operations a commit, as under load
 TRIM: Final = 64  # entries after which the window is cut down to its size again
 NEWLINE: Final = Delta.replace(0, 0, "\n")
 CHECKED: Final = 200  # merges after which our text is compared with that of quill-delta
@@ -79,15 +80,16 @@ def at_once(raws: list[bytes], seen_of_the_other: list[tuple[int, int]], content
 
 
 def through_a_section(raws: list[bytes]) -> None:
-    """All that an owner does with an operation but for the log and the sockets, in batches as under load."""
+    """All that an owner does with an operation but for the log and the sockets."""
     newline = Content(NEWLINE)
     section = Section(SectionKey("bench", "bench", "0"), 1, SectionState(newline, 0, 0), DEFAULT_LIMITS, WindowLimits())
     for revision, raw in enumerate(raws):
         committed = section.committed_revision
         outcome = section.submit(Submission("c", revision + 1, committed, "u", "writer", raw), revision)
         assert isinstance(outcome, Prepared), outcome
-        section.freeze(str(revision))
-        section.committed()
+        if revision % BATCH == 0:
+            section.freeze(str(revision))
+            section.committed()
 
 
 def stepwise(mine: list[Delta], theirs: list[Delta]) -> list[Delta]:

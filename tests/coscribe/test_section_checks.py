@@ -7,7 +7,7 @@ import pytest
 
 from coscribe.ot import Limits
 from coscribe.protocol import NackCode
-from coscribe.section import Doubt, Known, Later, Outcome, Prepared, Section, Submission
+from coscribe.section import Doubt, Known, Later, Outcome, Prepared, Section, Submission, WindowLimits
 from tests.coscribe.sections import (
     ANN,
     BOB,
@@ -108,6 +108,15 @@ def test_a_base_before_the_window_is_stale() -> None:
     of = grown()
     assert code(unchanged(of, op(["x"], 9, 5))) is NackCode.STALE
     accept(of, op(["x"], 10, 5))
+
+
+def test_a_large_operation_far_behind_is_left_to_its_client() -> None:
+    recent = tuple(entry(number, ["x"], number) for number in (11, 12, 13))
+    of = section("xxxba\n", 13, window=WindowLimits(work=6), recent=recent)
+    large: list[Any] = ["y", 1, "z"]
+    assert code(unchanged(of, op(large, 10, 1, BOB))) is NackCode.STALE
+    accept(of, op(large, 11, 1, BOB))  # three components past two entries
+    accept(of, op([1, "z"], 10, 1, "cy"))  # a plain one costs little, however far behind
 
 
 @pytest.mark.parametrize("cseq", [4, 3, 1])
