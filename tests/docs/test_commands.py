@@ -89,6 +89,8 @@ def _options_of(make: Callable[[], object]) -> set[str]:
 
 PARSERS: dict[str, Callable[[Any], set[str]]] = {
     "loadtests.replay": lambda module: _options_of(lambda: module._options(None)),
+    "tests.fuzz": lambda module: _options_of(importlib.import_module("tests.fuzz.__main__").main),
+    "tests.ot.conformance": lambda module: _options_of(module.main),
     "benchmarks.smoke": lambda module: _options_of(module.main),
 }
 
