@@ -119,7 +119,7 @@ def _rich(right: str | None) -> SectionState:
 
 PROFILES: Final = {
     "0": Profile(LIMITS, WindowLimits(), newborn),
-    "1": Profile(SMALL, WindowLimits(entries=4, min_age_ms=2), newborn),
+    "1": Profile(SMALL, WindowLimits(entries=4, min_age_ms=2, work=12), newborn),
     "2": Profile(LIMITS, WindowLimits(entries=4, min_age_ms=2), lambda: _rich(None)),
     "3": Profile(LIMITS, WindowLimits(bytes=200, min_age_ms=0), lambda: _rich("1")),
 }
@@ -223,7 +223,9 @@ class Run:
                 assert code in (NackCode.STALE, NackCode.INVALID, NackCode.TOO_LARGE, NackCode.FORBIDDEN)
                 assert (code is NackCode.FORBIDDEN) == reader
                 if code is NackCode.STALE:
-                    assert base < self.section.window_start
+                    size = len(codec.decode(raw, self.profile.limits).components)
+                    far = size * (self.section.revision - base) > self.profile.window.work
+                    assert base < self.section.window_start or far
             case Later():
                 assert base > self.section.committed_revision
                 assert self.section.unanswered
