@@ -134,8 +134,10 @@ def _edit(text: pycrdt.Text, raw: bytes) -> None:
         elif "delete" in operation:
             del text[at : at + operation["delete"]]
         else:
-            text.insert(at, operation["insert"], attributes)
-            at += len(operation["insert"])
+            # pycrdt counts bytes: of ASCII there are as many as there are units.
+            inserted = operation["insert"].encode("ascii", "replace").decode()
+            text.insert(at, inserted, attributes)
+            at += len(inserted)
 
 
 def _resident() -> int:

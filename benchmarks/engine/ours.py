@@ -79,16 +79,17 @@ def at_once(raws: list[bytes], seen_of_the_other: list[tuple[int, int]], content
         windows[1 - author].append(rebased)
 
 
-def through_a_section(raws: list[bytes]) -> None:
-    """All that an owner does with an operation but for the log and the sockets."""
-    newline = Content(NEWLINE)
-    section = Section(SectionKey("bench", "bench", "0"), 1, SectionState(newline, 0, 0), DEFAULT_LIMITS, WindowLimits())
-    for revision, raw in enumerate(raws):
-        committed = section.committed_revision
-        outcome = section.submit(Submission("c", revision + 1, committed, "u", "writer", raw), revision)
+def through_a_section(raws: list[bytes], text: Delta) -> None:
+    """All that an owner does with operations of many clients but for the log and the sockets: each was made on what is
+    committed, and BATCH of them are committed at once."""
+    state = SectionState(Content(text.concat(NEWLINE)), 0, 0)
+    section = Section(SectionKey("bench", "bench", "0"), 1, state, DEFAULT_LIMITS, WindowLimits())
+    for number, raw in enumerate(raws, start=1):
+        submission = Submission(f"c{number}", 1, section.committed_revision, "u", "writer", raw)
+        outcome = section.submit(submission, number)
         assert isinstance(outcome, Prepared), outcome
-        if revision % BATCH == 0:
-            section.freeze(str(revision))
+        if number % BATCH == 0:
+            section.freeze(str(number))
             section.committed()
 
 
@@ -124,8 +125,9 @@ def speeds(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
         content = Content(NEWLINE)
         deltas = [decode(raw) for raw in raws]
         seconds[f"apply {name}"] = timed(lambda deltas=deltas, content=content: apply_all(deltas, content)) / len(raws)  # type: ignore[misc]
-    raws = read_lines(folder / "automerge-paper.ops")
-    seconds["section"] = timed(lambda: through_a_section(raws)) / len(raws)
+    raws = read_lines(folder / "merge-100000.ops")
+    text = Delta.replace(0, 0, (folder / "text-100000.txt").read_text())
+    seconds["section"] = timed(lambda: through_a_section(raws, text)) / len(raws)
     raws = read_lines(folder / f"{AT_ONCE}.ops")
     seen = [tuple(pair) for pair in json.loads((folder / f"{AT_ONCE}.seen").read_text())]
     content = Content()
