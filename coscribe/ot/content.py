@@ -75,19 +75,18 @@ class Content:
     def check(self, delta: Delta, limits: Limits = OWN_LIMITS) -> None:
         """Raises InvalidDelta for a delta that this content cannot take, and DeltaTooLarge for one that would make it
         larger than the limits allow. An entry of the log is past the limits: it has been accepted."""
+        rope = self._rope
         end = delta.base_length
-        if end > self._rope.length:
+        if end > rope.length:
             raise InvalidDelta("the delta runs past the end of the content")
         if self._astral and self._cuts_a_pair(delta):
             raise InvalidDelta("the delta cuts a surrogate pair")
-        if self.keeps_newline and end == self._rope.length and delta.components:
+        if self.keeps_newline and end == rope.length and delta.components:
             _check_ending(delta.components[-1])
         if delta.by > 0:
             self._look_for_room(limits)
-            if delta.by > self._room:
-                self._check_growth(delta, limits)
-        elif delta.by == 0:
-            self._check_growth(delta, limits)
+        if delta.by > max(0, self._room) or (delta.by == 0 and limits is not OWN_LIMITS):
+            self._check_growth(delta.components, limits)
 
     def _look_for_room(self, limits: Limits) -> None:
         """A unit of plain text that comes in alone parts a segment in two, whose attributes both then have."""
@@ -97,30 +96,35 @@ class Content:
         self._room = min(units, count // (1 + 2 * (SEGMENT_BYTES + rope.widest)))
         self._limits = limits
 
-    def _check_growth(self, delta: Delta, limits: Limits) -> None:
-        """Deleting alone is always allowed."""
+    def _check_growth(self, components: Components, limits: Limits) -> None:
+        """Deleting alone is always allowed. The bytes are what is added at worst: a component parts a segment at each
+        of its ends, and a format is kept by each segment that it passes."""
         rope = self._rope
-        growth = delta.length_change
+        parting = 2 * (SEGMENT_BYTES + rope.widest)
+        segments = rope.segment_count + 2
+        growth = burden = 0
+        for component in components:
+            if isinstance(component, int):
+                if component < 0:
+                    growth += component
+                continue
+            units = units_of(component)
+            burden += parting
+            if isinstance(component, str):
+                growth += units
+                burden += units
+                continue
+            attributes = component.attributes
+            held = 0 if attributes is None else len(attributes.key)
+            if isinstance(component, Retain):
+                burden += held * min(units, segments)
+                continue
+            growth += units
+            burden += held + (units if isinstance(component, Insert) else len(component.key))
         if growth > 0 and rope.length + growth > limits.document_units:
             raise DeltaTooLarge(f"a document may have at most {limits.document_units} UTF-16 units")
-        segments = rope.segment_count + 2
-        burden = sum([self._burden_of(component, segments) for component in delta.components])
         if burden and rope.length + rope.burden + burden > limits.document_bytes:
             raise DeltaTooLarge(f"a document and its formats may take at most {limits.document_bytes} bytes")
-
-    def _burden_of(self, component: Component, segments: int) -> int:
-        """The bytes that a component adds at worst. It parts a segment at each of its ends, and a format is kept by
-        each segment that it passes, of `segments` at most."""
-        if isinstance(component, int):
-            return 0
-        parting = 2 * (SEGMENT_BYTES + self._rope.widest)
-        if isinstance(component, str):
-            return parting + len(component)
-        attributes = component.attributes
-        held = 0 if attributes is None else len(attributes.key)
-        if isinstance(component, Retain):
-            return parting + held * min(component.length, segments)
-        return parting + held + (len(component.text) if isinstance(component, Insert) else len(component.key))
 
     def _apply_components(self, components: Components) -> None:
         rope = self._rope

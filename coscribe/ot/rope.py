@@ -12,7 +12,7 @@ from coscribe.ot.attributes import Attributes, compose_attributes, same_attribut
 from coscribe.ot.components import Components, Embed
 from coscribe.ot.segments import Block, Segment, chop, segments_of
 
-SEGMENT_UNITS: Final = 1_024
+SEGMENT_UNITS: Final = 1_536
 BLOCK_SEGMENTS: Final = 32
 
 
@@ -35,6 +35,7 @@ class Rope:
         "_start",
         "burden",
         "length",
+        "segment_count",
         "widest",
     )
 
@@ -53,6 +54,7 @@ class Rope:
         self.burden = 0
         # The most that the attributes of a segment ever took: what parting one may cost.
         self.widest = 0
+        self.segment_count = 0
         self._weigh(segments)
         # The gap's place, or -1: then the text and lengths of the cursor's segment are right, else `length` alone is.
         self._gap = -1
@@ -152,10 +154,6 @@ class Rope:
         self._close()
         return [segment for block in self._blocks for segment in block.segments]
 
-    @property
-    def segment_count(self) -> int:
-        return sum([len(block.segments) for block in self._blocks])
-
     def unit(self, position: int) -> str:
         """The unit at `position`; of an embed, its placeholder."""
         if self._gap >= 0:
@@ -219,10 +217,16 @@ class Rope:
         return offset
 
     def _seek_block(self, position: int) -> None:
-        """Stands on the end of the block of `position` that is nearer."""
+        """Stands on the nearer end of the block of `position`, which is looked for from the cursor or an end of the
+        text, whatever is nearest."""
         blocks = self._blocks
         number = self._block
         start = self._block_start
+        if position < abs(position - start):
+            number = start = 0
+        elif self.length - position < abs(position - start):
+            number = len(blocks) - 1
+            start = self.length - blocks[number].length
         while position <= start:
             number -= 1
             start -= blocks[number].length
@@ -270,6 +274,7 @@ class Rope:
         segment = segments[index]
         if offset < segment.length:
             self.burden += segment.burden()
+            self.segment_count += 1
             segments.insert(index + 1, Segment(segment.text[offset:], segment.attributes))
             segment.text = segment.text[:offset]
             segment.length = offset
@@ -290,6 +295,7 @@ class Rope:
             first, last, done = self._isolate(position, units)
             block = self._blocks[self._block]
             self.burden -= sum(segment.burden() for segment in block.segments[first:last])
+            self.segment_count -= last - first
             del block.segments[first:last]
             self._grow(-done)
             self._join(block.segments, first)
@@ -312,6 +318,8 @@ class Rope:
                 segment.embed = segment.embed.formatted(after)
 
     def _weigh(self, segments: list[Segment]) -> None:
+        """Counts new ones in."""
+        self.segment_count += len(segments)
         for segment in segments:
             self.burden += segment.burden()
             self.widest = max(self.widest, segment.width())
@@ -325,6 +333,7 @@ class Rope:
             left.text += right.text
             left.length += right.length
             self.burden -= right.burden()
+            self.segment_count -= 1
             del segments[index]
 
     def _settle(self) -> None:
