@@ -45,17 +45,40 @@ def operations(raw: bytes, limits: Limits) -> list[Operation]:
 
 
 def _parse(raw: bytes) -> Any:
-    def refuse(word: str) -> None:
-        raise Wrong
-
     try:
-        return json.loads(raw.decode("utf-8"), parse_constant=refuse, parse_int=_integer)
+        return json.loads(
+            raw.decode("utf-8"),
+            parse_constant=_number,
+            parse_float=_number,
+            parse_int=lambda digits: int(digits) if len(digits) < 400 else math.inf,
+            object_pairs_hook=_object,
+        )
     except (ValueError, RecursionError):
         raise Wrong from None
 
 
-def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) < 400 else math.inf
+def _number(word: str) -> float:
+    value = float(word)
+    if not math.isfinite(value):
+        raise Wrong
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of one name the last value counts; but a parser looks at the others too."""
+    for name, value in pairs:
+        _check_halves(name)
+        _check_halves(value)
+    return dict(pairs)
+
+
+def _check_halves(value: Any) -> None:
+    if isinstance(value, str):
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise Wrong
+    elif isinstance(value, list):
+        for inner in value:
+            _check_halves(inner)
 
 
 def _operation(part: Any, limits: Limits) -> Operation:
