@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks.failover.activation import HISTORIES, activation_seconds
 from benchmarks.failover.audit import audit
 from benchmarks.failover.crowd import Crowd
 from benchmarks.failover.faults import FAULTS, Site
@@ -31,6 +32,7 @@ from benchmarks.report import machine, parser
 from cluster.postgres import postgres_url
 from cluster.valkey import valkey_url
 from coscribe.ot import Delta
+from persistence.log import RedisLog
 from persistence.map_store import RedisMapStore
 from persistence.reader import RedisLogReader
 from persistence.redis_client import shared_client
@@ -40,6 +42,8 @@ from tests.support.system import running_system
 DOCUMENTS: Final = 3
 TEXT_UNITS: Final = 100_000
 QUIET_S: Final = 1.5  # typing before and after a fault
+ACTIVATION: Final = "activation"
+EVERYTHING: Final = (*FAULTS, ACTIVATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,13 @@ class Bench:
             await crowd.leave()
 
 
-async def measure(faults: list[str], runs: int, results: Path | None) -> list[Run]:
+@dataclass(slots=True)
+class Results:
+    runs: list[Run]
+    activation_s: dict[int, float]  # by entries of history
+
+
+async def measure(faults: list[str], runs: int, results: Path | None) -> Results:
     done = (
         [Run(**json.loads(line)) for line in results.read_text().splitlines()] if results and results.exists() else []
     )
@@ -122,8 +132,9 @@ async def measure(faults: list[str], runs: int, results: Path | None) -> list[Ru
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as http:
             bench = Bench(Site(system, RedisMapStore(client)), http, store, RedisLogReader(client))
-            bar = progress.add_task("", total=len(faults) * runs)
-            for fault in faults:
+            harmful = [fault for fault in faults if fault in FAULTS]
+            bar = progress.add_task("", total=len(harmful) * runs)
+            for fault in harmful:
                 for number in range(runs):
                     progress.update(bar, description=fault, advance=0)
                     if sum(run.fault == fault for run in done) <= number:
@@ -132,17 +143,24 @@ async def measure(faults: list[str], runs: int, results: Path | None) -> list[Ru
                             with results.open("a") as output:
                                 output.write(json.dumps(asdict(done[-1])) + "\n")
                     progress.advance(bar)
+        activation_s: dict[int, float] = {}
+        if ACTIVATION in faults:
+            bar = progress.add_task(ACTIVATION, total=sum(HISTORIES))
+            log = RedisLog.connect(valkey_url(system.data, runtime))
+            activation_s = await activation_seconds(store, log, lambda entries: progress.advance(bar, entries))
+            await log.aclose()
         await store.aclose()
         await client.aclose()
-    return [run for run in done if run.fault in faults]
+    return Results([run for run in done if run.fault in faults], activation_s)
 
 
 def percentile(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100)[percent - 1] if len(values) > 1 else values[0]
 
 
-def summary(runs: list[Run]) -> dict[str, Any]:
+def summary(results: Results) -> dict[str, Any]:
     """Under the keys that are kept from version to version."""
+    runs = results.runs
     faults: dict[str, dict[str, Any]] = {}
     for fault in dict.fromkeys(run.fault for run in runs):
         of = [run for run in runs if run.fault == fault]
@@ -164,6 +182,10 @@ def summary(runs: list[Run]) -> dict[str, Any]:
         pauses = [run.pause_s for run in runs if run.fault == "handoff"]
         found["handoff_pause_p99_ms"] = round(1000 * percentile(pauses, 99), 1)
         found["sockets_closed"] = faults["handoff"]["sockets_closed"]
+    if results.activation_s:
+        few, many = (results.activation_s[entries] for entries in HISTORIES)
+        found["activation_10k_ms"] = round(1000 * few, 2)
+        found["activation_1m_vs_10k"] = round(many / few, 3)
     return found
 
 
@@ -186,17 +208,16 @@ def show(found: dict[str, Any]) -> None:
 
 def main() -> int:
     options_parser = parser("failover", __doc__ or "")
-    options_parser.add_argument("--only", default=",".join(FAULTS), help=f"some of {', '.join(FAULTS)}")
+    options_parser.add_argument("--only", default=",".join(EVERYTHING), help=f"some of {', '.join(EVERYTHING)}")
     options_parser.add_argument("--runs", type=int, default=3, help="of each fault (default 3)")
     options_parser.add_argument(
         "--results", type=Path, help="a file that keeps each run; those that it has are not run"
     )
     options = options_parser.parse_args()
     faults = options.only.split(",")
-    if unknown := [fault for fault in faults if fault not in FAULTS]:
-        options_parser.error(f"there is no fault {unknown[0]}; there are {', '.join(FAULTS)}")
-    runs = uvloop.run(measure(faults, options.runs, options.results))
-    found = summary(runs)
+    if unknown := [fault for fault in faults if fault not in EVERYTHING]:
+        options_parser.error(f"there is no {unknown[0]}; there are {', '.join(EVERYTHING)}")
+    found = summary(uvloop.run(measure(faults, options.runs, options.results)))
     show(found)
     if options.json:
         print(json.dumps({**found, **machine()}))
