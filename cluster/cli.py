@@ -14,6 +14,7 @@ from rich.text import Text
 from cluster.config import DURABILITY_WORDS, KEPT_SECRETS, PREFIX, Settings, load, unknown
 from cluster.data_folder import CannotStart
 from cluster.display import Display, Terminal
+from cluster.docs_cli import docs
 
 app = typer.Typer(
     help="Documents that many people edit at once, on your own machine.",
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(docs, name="docs")
 out = Terminal()
 err = Terminal(stderr=True)
 

@@ -120,7 +120,7 @@ def test_a_bad_setting_ends_a_command_without_a_traceback() -> None:
     assert "COSCRIBE_PORT" in said.output
 
 
-@pytest.mark.parametrize("command", [[], ["up"], ["config"], ["status"], ["version"]])
+@pytest.mark.parametrize("command", [[], ["up"], ["config"], ["status"], ["version"], ["docs"], ["docs", "verify"]])
 def test_help_fits_eighty_columns(command: list[str]) -> None:
     said = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "80"})
     assert said.exit_code == 0

@@ -53,10 +53,12 @@ def _make(arguments: list[str]) -> None:
 
 
 def _coscribe(arguments: list[str]) -> None:
-    commands: dict[str, Any] = get_command(cli).commands  # type: ignore[attr-defined]
-    assert arguments[0] in commands
-    known = {option for parameter in commands[arguments[0]].params for option in parameter.opts}
-    assert {argument for argument in arguments[1:] if argument.startswith("-")} <= known
+    command: Any = get_command(cli)
+    while hasattr(command, "commands"):
+        assert arguments[0] in command.commands
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {argument for argument in arguments if argument.startswith("-")} <= known
 
 
 def _python(arguments: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -60,12 +61,21 @@ def test_metrics() -> None:
 
 
 def test_commands() -> None:
-    command: Any = get_command(cli)
     rows = {words(row[0])[0]: row[1] for row in DOCS["operations"].table("Commands")}
-    assert set(rows) == {f"coscribe {name}" for name in command.commands}
-    for name, found in command.commands.items():
-        options = {option for parameter in found.params for option in parameter.opts if option != "--help"}
-        assert set(re.findall(r"--[\w-]+", rows[f"coscribe {name}"])) == options, name
+    commands = dict(_commands("coscribe", get_command(cli)))
+    assert set(rows) == set(commands)
+    for name, found in commands.items():
+        options = {option for parameter in found.params for option in parameter.opts if option.startswith("--")}
+        assert set(re.findall(r"--[\w-]+", rows[name])) == options - {"--help"}, name
+
+
+def _commands(name: str, found: Any) -> Iterator[tuple[str, Any]]:
+    """Those of groups too."""
+    if not hasattr(found, "commands"):
+        yield name, found
+        return
+    for word, below in found.commands.items():
+        yield from _commands(f"{name} {word}", below)
 
 
 # --- docs/protocol.md ---
