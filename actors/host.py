@@ -2,6 +2,7 @@
 
 A host activates only what its refreshed map gives it: a frame that carries a newer view makes it read the map first.
 Messages for a section that is being activated wait in its queue, so the order of a link is the order of arrival.
+The lease is looked at before anything is taken: see actors/lease.py.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Final
 import structlog
 
 from actors.activation import activate
+from actors.lease import Stage
 from actors.section_actor import Clock, Reply, SectionActor
 from cluster.ring import Ring
 from coscribe import link
@@ -23,6 +25,7 @@ from persistence.records import Log, LogState, Store, Unavailable
 
 LOADING_MOST: Final = 1_000  # messages that wait for one activation
 DRAIN_TIMEOUT_S: Final = 5.0
+NEARLY_OVER: Final = "this host's lease is nearly over"
 
 log_event = structlog.get_logger("host")
 
@@ -35,7 +38,8 @@ class HostLimits:
 
 
 class ShardHost:
-    """Sections by key. `ring` gives the present ring, `refresh` makes it at least as new as a view."""
+    """Sections by key. `ring` gives the present ring, `refresh` makes it at least as new as a view, `lease` says where
+    the lease stands; one that runs alone needs none."""
 
     def __init__(
         self,
@@ -46,12 +50,14 @@ class ShardHost:
         refresh: Callable[[int], Awaitable[None]],
         clock: Clock,
         limits: HostLimits | None = None,
+        lease: Callable[[], Stage] = lambda: Stage.HELD,
     ) -> None:
         self.name = name
         self.sections: dict[SectionKey, SectionActor] = {}
         self.activations = 0
         self._log, self._store, self._ring, self._refresh, self._clock = log, store, ring, refresh, clock
         self._limits = limits or HostLimits()
+        self._lease = lease
         self._loading: dict[SectionKey, list[tuple[link.ToHost, Reply]]] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._serving = True
@@ -73,15 +79,20 @@ class ShardHost:
         decoded = link.decode_host_frame(frame)
         if decoded.view > self.view:
             await self._refresh(decoded.view)
+        stage = self.heed_lease()
         for message in decoded.messages:
-            self._dispatch(message, reply)
+            self._dispatch(message, reply, stage)
 
-    def _dispatch(self, message: link.ToHost, reply: Reply) -> None:
+    def _dispatch(self, message: link.ToHost, reply: Reply, stage: Stage) -> None:
         key = message.key
-        if actor := self.sections.get(key):
+        if (actor := self.sections.get(key)) and (stage is Stage.HELD or not isinstance(message, link.Submit)):
             self._deliver(actor, message, reply)
+        elif actor:
+            _put_off(message, reply, NEARLY_OVER)
         elif not self._serving or self._ring().owner(key) != self.name:
             _turn_away(message, reply)
+        elif stage is Stage.SOFT:
+            _put_off(message, reply, NEARLY_OVER)
         elif (waiting := self._loading.get(key)) is None:
             self._loading[key] = [(message, reply)]
             self._start(key)
@@ -111,6 +122,9 @@ class ShardHost:
                 for message, reply in self._loading.pop(key):
                     _turn_away(message, reply)
                 return
+            if self.heed_lease() is Stage.SOFT:
+                self._put_off_all(key, NEARLY_OVER)
+                return
             found = await activate(key, self._log, self._store, self._limits.window.entries)
         except Unavailable as error:
             log_event.warning("activation failed", document=key.document, section=key.section, error=str(error))
@@ -121,6 +135,7 @@ class ShardHost:
             self._put_off_all(key, "the document cannot be loaded")
             return
         self.activations += 1
+        stage = self.heed_lease()
         section = Section(key, found.epoch, found.state, self._limits.delta, self._limits.window)
         actor = SectionActor(
             section, found.durable, found.snapshot_revision, self._log, self._store, self._clock, self._gone
@@ -130,6 +145,10 @@ class ShardHost:
         if away or not self._serving or self._ring().owner(key) != self.name:
             for message, reply in waiting:
                 _turn_away(message, reply)
+            return
+        if stage is Stage.SOFT:
+            for message, reply in waiting:
+                _put_off(message, reply, NEARLY_OVER)
             return
         self.sections[key] = actor
         log_event.info(
@@ -159,6 +178,13 @@ class ShardHost:
         leaving = [actor for key, actor in self.sections.items() if ring.owner(key) != self.name]
         await self._drain(leaving)
 
+    def heed_lease(self) -> Stage:
+        """Where the lease stands now. At its hard stop everything is let go of, whoever notices it first."""
+        stage = self._lease()
+        if stage is Stage.HARD and self._serving:
+            self.suspend()
+        return stage
+
     def suspend(self) -> None:
         """The lease is lost or may be: own nothing until `resume`. What is not durable goes back to the routers."""
         self._serving = False
@@ -171,6 +197,7 @@ class ShardHost:
 
     async def stop(self) -> None:
         """Hand off everything: commit what is prepared, answer the rest `moved`."""
+        self.heed_lease()
         self._serving = False
         for key in list(self._loading):
             for message, reply in self._loading[key]:

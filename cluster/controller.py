@@ -1,16 +1,16 @@
 """The controller: keeps the cluster map true to who is alive. Editing goes on without it.
 
 Plain asyncio; cluster/ray_actors.py has its Ray actor. It holds a lease of its own, by which hosts see that it is
-there, and by which the second of two controllers stands by.
+there, and by which the second of two controllers stands by. While it is out, hosts stand in (cluster/stand_in.py).
 """
 
 import asyncio
 import contextlib
-import time
 from typing import Final
 
 import structlog
 
+from actors.lease import boot_time
 from cluster.evictions import Evictor
 from persistence.records import MapStore, Unavailable
 
@@ -18,11 +18,6 @@ LEASE_NAME: Final = "controller"
 ROUNDS_A_LEASE: Final = 6
 
 log = structlog.get_logger()
-
-
-def boot_time() -> float:
-    """Seconds since boot, sleep included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Controller:

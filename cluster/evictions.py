@@ -2,7 +2,8 @@
 
 A Redis that stalls, or a machine that sleeps, lets every lease run out at once while every host is well. So nobody is
 removed before Redis has answered for a whole lease time, in which each living host has renewed; never more than half of
-the hosts in one lease time; and nobody while no host of the ring holds a lease, for there is nobody to take over.
+the hosts in one lease time, whoever removes them; and nobody while no host of the ring holds a lease, for there is
+nobody to take over.
 """
 
 import asyncio
@@ -25,24 +26,28 @@ def someone_serves(cluster_map: ClusterMap, leases: Leases) -> bool:
 
 
 def evictions(
-    cluster_map: ClusterMap, leases: Leases, now: float, healthy_since: float | None, ttl_s: float
+    cluster_map: ClusterMap, leases: Leases, now: float, healthy_since: float | None, ttl_s: float, ourselves: str = ""
 ) -> list[str]:
-    """Hosts to remove now. `healthy_since`, on the clock of `now`: since when Redis has answered every time."""
+    """Hosts to remove now, never `ourselves`. `healthy_since`, on the clock of `now`: since when Redis has answered
+    every time, and nobody was removed."""
     if healthy_since is None or now - healthy_since < ttl_s or not someone_serves(cluster_map, leases):
         return []
-    expired = [name for name in sorted(cluster_map.hosts) if leases.get(name) is None]
+    expired = [name for name in sorted(cluster_map.hosts) if leases.get(name) is None and name != ourselves]
     return expired[: max(1, len(cluster_map.hosts) // 2)]
 
 
 class Evictor:
-    """Looks at map and leases when told to, and removes. Safe to run in several processes: the map decides.
+    """Looks at map and leases when told to, and removes. Safe to run in several processes: the map decides, and who
+    sees that somebody left it waits as long as if it had removed that one itself.
 
-    `clock` goes on while the machine sleeps."""
+    `clock` goes on while the machine sleeps. `ourselves`: the host that runs it, which it spares."""
 
-    def __init__(self, store: MapStore, ttl_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, store: MapStore, ttl_s: float, clock: Callable[[], float], ourselves: str = "") -> None:
         self._store = store
         self._ttl_s = ttl_s
         self._clock = clock
+        self._ourselves = ourselves
+        self._seen: frozenset[str] = frozenset()
         self._healthy_since: float | None = None
         self._looked = float("-inf")
 
@@ -61,9 +66,11 @@ class Evictor:
         now = self._clock()
         paused = now - self._looked > self._ttl_s / 2  # we were, so hosts may have been too
         self._looked = now
-        if self._healthy_since is None or paused or not someone_serves(cluster_map, leases):
+        left = self._seen - cluster_map.hosts.keys()
+        self._seen = frozenset(cluster_map.hosts)
+        if self._healthy_since is None or paused or left or not someone_serves(cluster_map, leases):
             self._healthy_since = now
-        gone = evictions(cluster_map, leases, now, self._healthy_since, self._ttl_s)
+        gone = evictions(cluster_map, leases, now, self._healthy_since, self._ttl_s, self._ourselves)
         if gone:
             self._healthy_since = now  # the next half waits as long
         return await self._remove(cluster_map, gone)
@@ -83,4 +90,5 @@ class Evictor:
                 if not await self._store.write(cluster_map.view, encode_map(cluster_map)):
                     break
             removed.append(name)
+        self._seen -= set(removed)
         return removed

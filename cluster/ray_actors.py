@@ -10,13 +10,16 @@ import os
 import secrets
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 from pydantic import SecretStr
 
 from cluster.config import Settings, load
 from cluster.logs import configure, write_output_to
+
+if TYPE_CHECKING:
+    from actors.host_server import RunningHost
 
 FIRST_RETRY_S: Final = 0.1
 LONGEST_RETRY_S: Final = 5.0
@@ -114,11 +117,32 @@ def given(secret: SecretStr | None) -> str:
     return secret.get_secret_value()
 
 
+class HostAndStandIn:
+    """A host, and beside it what stands in for the controller."""
+
+    def __init__(self, host: "RunningHost") -> None:
+        from actors.lease import Stage, boot_time
+        from cluster.stand_in import StandIn
+
+        self._host = host
+        name, ttl_s = host.settings.name, host.settings.lease_ttl_s
+        stand_in = StandIn(host.map_store, name, ttl_s, boot_time, lambda: host.stage() is Stage.HELD)
+        self._task = asyncio.get_running_loop().create_task(stand_in.run())
+
+    async def failed(self) -> None:
+        await self._host.failed()
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._host.stop()
+
+
 class HostActor(Actor):
     async def _start(self, settings: Settings) -> Running:
         from actors.host_server import HostSettings, serve_host
 
-        return await serve_host(
+        host = await serve_host(
             HostSettings(
                 name=self._name,
                 redis_url=given(settings.redis_url),
@@ -131,6 +155,7 @@ class HostActor(Actor):
                 document_bytes=settings.limit_document_bytes,
             )
         )
+        return HostAndStandIn(host)
 
 
 class RunningController:

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import msgspec
 import structlog
 
 from cluster.cluster_map import ClusterMap, HostEntry, decode_map, encode_map
@@ -91,6 +92,11 @@ async def change_map(store: MapStore, change: Callable[[ClusterMap], ClusterMap 
 
 
 async def join_map(store: MapStore, name: str, entry: HostEntry) -> ClusterMap:
-    """Put a host on the map under its slot's name."""
-    return await change_map(store, lambda present: present.with_host(name, entry) if present.hosts.get(name) != entry
-                            else None)  # fmt: skip
+    """Put a host on the map under its slot's name. Weight and state are the operator's: what the slot has stays."""
+
+    def joined(present: ClusterMap) -> ClusterMap | None:
+        there = present.hosts.get(name)
+        wanted = msgspec.structs.replace(entry, weight=there.weight, state=there.state) if there else entry
+        return None if there == wanted else present.with_host(name, wanted)
+
+    return await change_map(store, joined)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from msgspec import json
 
 from actors.host import HostLimits, ShardHost
+from actors.lease import Stage, leased
 from actors.section_actor import Clock
 from cluster.cluster_map import ClusterMap, HostEntry, decode_map, encode_map
 from cluster.ring import Ring
@@ -96,11 +97,14 @@ class Bench:
     map_down: bool = False
     said: list[link.ToRouter] = field(default_factory=list)
     limits: HostLimits = field(default_factory=HostLimits)
+    stage: Stage = Stage.HELD
 
     def __post_init__(self) -> None:
+        log = leased(self.log, lambda: self.stage)
         self.host = ShardHost(
-            "us", self.log, self.store, lambda: Ring(self.present), self._refresh, self._clock(), self.limits
-        )
+            "us", log, self.store, lambda: Ring(self.present), self._refresh, self._clock(), self.limits,
+            lambda: self.stage,
+        )  # fmt: skip
 
     def _clock(self) -> Clock:
         return self.time.clock()

@@ -20,7 +20,7 @@ from tests.actors.maps import MemoryMapStore, op
 from tests.actors.owners import KEY, Time, moved
 from tests.actors.stores import MemoryLog, MemoryStore
 
-TTL_S = 0.15
+TTL_S = 0.4
 SECRET = "a secret of the tests"
 
 

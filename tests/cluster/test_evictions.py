@@ -42,6 +42,13 @@ def test_evictions(present: ClusterMap, alive: str, healthy_s: float | None, exp
     assert evictions(present, leases, 100, healthy_since, TTL_S) == expected
 
 
+def test_a_host_never_removes_itself() -> None:
+    present, leases = cluster_map("a", "b", "c"), {"a": None, "b": None, "c": "c-a"}
+    assert evictions(present, leases, 100, 0, TTL_S) == ["a"]
+    assert evictions(present, leases, 100, 0, TTL_S, "a") == ["b"]
+    assert evictions(present, leases | {"b": "b-a"}, 100, 0, TTL_S, "a") == []
+
+
 def test_a_lease_of_the_successor_counts() -> None:
     assert evictions(cluster_map("a", "b"), {"a": "a-a", "b": "b-second"}, 100, 0, TTL_S) == []
 
@@ -147,3 +154,15 @@ async def test_an_evicted_host_takes_its_overrides_along() -> None:
     bench = Bench(ClusterMap(7, cluster_map("a", "b").hosts, {"doc": "a", "other": "b"}), "b")
     await bench.run(4)
     assert bench.store.map == ClusterMap(8, cluster_map("b").hosts, {"other": "b"})
+
+
+async def test_several_evictors_remove_no_more_than_one_would() -> None:
+    """Half in one lease time, whoever does it: who sees that another removed somebody waits as long."""
+    bench = Bench(cluster_map("a", "b", "c", "d"), "d")
+    others = [Evictor(bench.store, TTL_S, lambda: bench.now, name) for name in "dx"]
+    gone: list[tuple[float, str]] = []
+    while bench.now < 7:
+        for evictor in (*others, bench.evictor):
+            gone += [(bench.now, name) for name in await evictor.look()]
+        bench.now += 0.5
+    assert gone == [(3.0, "a"), (3.0, "b"), (6.0, "c")]

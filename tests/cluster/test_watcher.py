@@ -233,6 +233,18 @@ async def test_joining_again_changes_nothing() -> None:
 
 
 @virtual_time
+async def test_who_joins_again_keeps_what_its_operator_set() -> None:
+    """A drain must survive a restart of the host."""
+    store = MemoryMapStore()
+    await join_map(store, "host-0", ENTRY)
+    drained = HostEntry(ENTRY.address, ENTRY.instance, weight=3, state="draining")
+    store.put(store.map.with_host("host-0", drained))
+    assert (await join_map(store, "host-0", ENTRY)).view == 2
+    await join_map(store, "host-0", HostEntry("127.0.0.1:7001", "another life"))
+    assert store.map.hosts["host-0"] == HostEntry("127.0.0.1:7001", "another life", weight=3, state="draining")
+
+
+@virtual_time
 async def test_all_who_join_at_once_are_there() -> None:
     store = MemoryMapStore()
     await asyncio.gather(*(join_map(store, f"host-{number}", ENTRY) for number in range(8)))

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 
 from actors.host_server import HostSettings, RunningHost
-from actors.lease import Evicted
+from actors.lease import Evicted, Stage
 from actors.router_link import RouterLink
 from actors.section_actor import Clock
+from cluster.stand_in import StandIn
 from persistence.records import Unavailable
 from tests.simulation.loop import Process
 from tests.simulation.network import Closed, End
@@ -43,7 +44,9 @@ class SimHost(RunningHost):
     def __init__(self, node: "HostNode", process: Process, parts: Parts, settings: HostSettings) -> None:
         rng = node.rng
         clock = Clock(node.now_ms, rng.random, lambda: f"{parts.who}.{rng.getrandbits(32):08x}")
-        super().__init__(settings, parts.map_store, parts.bus, parts.log, parts.store, clock)
+        super().__init__(
+            settings, parts.map_store, parts.bus, parts.log, parts.store, clock, asyncio.get_running_loop().time
+        )
         self._network, self._process = node.world.network, process
         self._port = parts.who
 
@@ -92,7 +95,13 @@ class HostNode(Node):
         for zombie in self.world.zombies:
             if zombie.process is process:
                 zombie.running = host
-        await host.evicted()
+        time = asyncio.get_running_loop().time
+        stand_in = StandIn(parts.map_store, self.name, plan.lease_ttl_s, time, lambda: host.stage() is Stage.HELD)
+        standing_in = asyncio.get_running_loop().create_task(stand_in.run())
+        try:
+            await host.evicted()
+        finally:
+            standing_in.cancel()
 
     def _stop(self) -> Coroutine[None, None, None]:
         return self.running.stop() if self.running else nothing()
