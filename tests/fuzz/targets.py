@@ -193,7 +193,7 @@ class Run:
             self._submit(line, "A0+", False)
 
     def _submit(self, raw: bytes, head: str, reader: bool) -> None:
-        name, back, numbering = (head + "A0+"[len(head) :])[:3]
+        name, back, numbering = list(head + "A0+"[len(head) :])[:3]
         client = f"client-{ord(name) % 4}"
         # Far ahead now and then, and before the first revision never: the protocol has no such base.
         base = max(0, self.section.committed_revision - (ord(back) - ord("0")))

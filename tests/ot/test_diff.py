@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -116,7 +117,7 @@ def test_a_long_document_with_few_changes_has_a_small_one() -> None:
     assert change.length - change.length_change + change.length < a.length / 100
 
 
-HARD = {
+HARD: dict[str, Callable[[random.Random], tuple[str, ...]]] = {
     "other words": lambda rng: ("".join(paragraphs(rng, 2_000)), "".join(paragraphs(rng, 2_000))),
     "one letter again and again": lambda rng: ("b" + "a" * 200_000 + "c", "d" + "a" * 199_000 + "e"),
     "one line again and again": lambda rng: ("b\n" + "a\n" * 100_000 + "c\n", "d\n" + "a\n" * 99_000 + "e\n"),
