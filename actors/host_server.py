@@ -38,6 +38,7 @@ from persistence.store import PostgresStore
 
 FRAME_BYTES: Final = 64 * 1024 * 1024
 CLOSE_TIMEOUT_S: Final = 2.0  # for a router to say good-bye
+TICK_S: Final = 0.001  # a timer may fire a hair too early
 
 log_event = structlog.get_logger("host")
 
@@ -219,7 +220,7 @@ class RunningHost:
                 log_event.warning("lease not renewed in time", host=self.settings.name, stage=stage.value)
             before = stage
             left_s = self._lease.left_s
-            await asyncio.sleep(pause_s if left_s is None else min(left_s, pause_s))
+            await asyncio.sleep(pause_s if left_s is None else min(left_s + TICK_S, pause_s))
 
     async def _stay_on_map(self) -> None:
         """Who holds the slot's lease is the slot: an eviction, or an entry of a process before us, is put right."""

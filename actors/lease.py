@@ -10,17 +10,16 @@ process that stood still may wake long after its lease.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final, cast
 
-from coscribe.batch import Batch
-from coscribe.names import SectionKey
-from persistence.records import Activation, Answer, Durable, Log, MapStore, Unavailable
+from persistence.records import Log, MapStore, Unavailable
 
 RENEWALS: Final = 3  # in one time to live
 SOFT_STOP: Final = 2 / 3  # of the time to live: one renewal has failed by then, and another may still succeed
+AS_OWNER: Final = frozenset({"activate", "reclaim", "commit", "announce"})  # methods of a log
 RETRIES: Final = 12  # in one time to live, after a renewal that failed
 
 
@@ -119,32 +118,29 @@ class HostLease:
 
 
 class _LeasedLog:
-    """What makes somebody an owner, or says something as one, is refused after the hard stop. The rest goes through."""
+    """What makes somebody an owner, or says something as one, is refused after the hard stop. The rest goes through.
+
+    An answer that comes after the hard stop is as good as none: the next owner knows what is in the log."""
 
     def __init__(self, log: Log, stage: Callable[[], Stage]) -> None:
         self._log, self._stage = log, stage
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
+        asked = getattr(self._log, name)
+        return self._guarded(asked) if name in AS_OWNER else asked
+
+    def _guarded(self, asked: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def ask(*given: Any) -> Any:
+            self._check()
+            answer = await asked(*given)
+            self._check()
+            return answer
+
+        return ask
 
     def _check(self) -> None:
         if self._stage() is Stage.HARD:
             raise Unavailable("the lease is over")
-
-    async def activate(self, key: SectionKey, durable: Durable) -> Activation:
-        self._check()
-        return await self._log.activate(key, durable)
-
-    async def commit(self, key: SectionKey, batch: Batch) -> Answer:
-        """An answer that comes after the hard stop is as good as none: the next owner knows what is in the log."""
-        self._check()
-        answer = await self._log.commit(key, batch)
-        self._check()
-        return answer
-
-    async def announce(self, key: SectionKey, published: bytes) -> None:
-        self._check()
-        await self._log.announce(key, published)
 
 
 def leased(log: Log, stage: Callable[[], Stage]) -> Log:

@@ -1,6 +1,7 @@
 """Hosts, routers, the controller and people's tabs crash, stand still, come and go."""
 
 import asyncio
+from functools import partial
 
 from cluster.cluster_map import ClusterMap
 from tests.simulation.hosts import HostNode
@@ -42,6 +43,23 @@ def crash_router(weather: Weather) -> None:
 @fault("crash controller")
 def crash_controller(weather: Weather) -> None:
     _crash(weather, ControllerNode)
+
+
+@fault("no controller")
+def no_controller(weather: Weather) -> None:
+    """It stays away, and a host dies and stays away: another host must remove it from the map."""
+    dead = [weather.up(ControllerNode), weather.up(HostNode)]
+    seconds = weather.rng.uniform(3.0, 5.0) * weather.world.plan.lease_ttl_s
+    for node in dead:
+        if node is not None:
+            node.kill(weather.rng.choice((0.0, 3.0)))
+            weather.world.wanted.pop(node.name)
+            weather.lasting(f"without {node.name}", seconds, partial(_want, node))
+
+
+def _want(node: Node) -> None:
+    node.world.wanted[node.name] = None
+    node.start_again()
 
 
 @fault("pause host")

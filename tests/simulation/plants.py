@@ -10,6 +10,8 @@ from typing import Any
 from unittest.mock import patch
 
 from actors import activation
+from actors.host import ShardHost
+from actors.lease import Stage, Term
 from actors.section_actor import SectionActor
 from coscribe.batch import Batch, BatchHeader
 from coscribe.names import SectionKey
@@ -52,6 +54,18 @@ def no_fencing() -> Iterator[None]:
         return None if batch.epoch < log.epoch else original(self, log, batch)
 
     with patch.object(RedisServer, "_refusal", refusal):
+        yield
+
+
+@plant("pause host", "abandon host", "no controller", lease_ttl_s=1.0, edit_every_s=0.15, hosts=3, routers=2)
+def goes_on_after_the_hard_stop() -> Iterator[None]:
+    """A host whose lease is over goes on committing, and no epoch fences it."""
+    with (
+        PLANTS["no_fencing"].planted(),
+        patch.object(Term, "stage", lambda self, now: Stage.HELD),
+        patch.object(Term, "left_s", lambda self, now: None),
+        patch.object(ShardHost, "suspend", lambda self: None),
+    ):
         yield
 
 

@@ -53,6 +53,16 @@ def violation(plant: Plant, seed: int) -> str | None:
         return play(seed, replace(plan, **plant.changes)).violation  # type: ignore[arg-type]
 
 
+def test_while_the_controller_is_away_another_host_removes_the_dead_one() -> None:
+    outcomes = []
+    for seed in range(5):
+        plan = draw_plan(random.Random(f"{seed}/plan"))
+        plan = replace(plan, faults=("no controller",), fault_every_s=2.5, hosts=3, lease_ttl_s=1.0, chaos_s=12.0)
+        outcomes.append(play(seed, plan))
+        assert outcomes[-1].violation is None, report(outcomes[-1])
+    assert [line for outcome in outcomes for line in outcome.lines if "the controller is away" in line]
+
+
 def test_a_run_depends_on_its_seed_alone() -> None:
     command = "from tests.simulation.world import play; print([play(seed).digest for seed in range(3)])"
     digests = {
