@@ -70,7 +70,7 @@ async def test_with_a_section_that_is_not_active(stage: Stage, answers: list[str
     assert bench.host.activations == (1 if stage is Stage.HELD else 0)
 
 
-@pytest.mark.parametrize(("stage", "answers"), [(Stage.HELD, []), (Stage.SOFT, ["later"]), (Stage.HARD, ["Moved"])])
+@pytest.mark.parametrize(("stage", "answers"), [(Stage.HELD, []), (Stage.SOFT, ["later"]), (Stage.HARD, ["later"])])
 @virtual_time
 async def test_with_a_section_that_is_being_activated(stage: Stage, answers: list[str]) -> None:
     bench = Bench()
