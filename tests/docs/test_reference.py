@@ -17,6 +17,7 @@ from coscribe.names import SectionKey
 from coscribe.ot import Limits
 from coscribe.protocol import CloseCode, NackCode
 from persistence import keys, tickets
+from persistence.audit import Code
 from persistence.migrate import known_migrations
 from persistence.records import Answer
 from persistence.redis_checks import Durability
@@ -76,6 +77,11 @@ def _commands(name: str, found: Any) -> Iterator[tuple[str, Any]]:
         return
     for word, below in found.commands.items():
         yield from _commands(f"{name} {word}", below)
+
+
+def test_codes_of_findings() -> None:
+    rows = [row[0].strip("`") for row in DOCS["operations"].table("Verifying what is stored")]
+    assert [row for row in rows if not row.isdigit()] == list(get_args(Code))
 
 
 # --- docs/protocol.md ---
