@@ -19,7 +19,7 @@ from coscribe.names import SectionKey
 from coscribe.protocol import Head, NackCode
 from coscribe.protocol import encode as encode_message
 from coscribe.section import Doubt, Known, Later, Prepared, Refused, Section, Submission
-from persistence.records import Answer, DirtyMark, Durable, Log, Store, Unavailable
+from persistence.records import Activation, Answer, DirtyMark, Durable, Log, Store, Unavailable
 
 PAGE_ENTRIES: Final = 500
 PAGE_BYTES: Final = 2 * 1024 * 1024  # but for one entry that is longer
@@ -73,6 +73,7 @@ class SectionActor:
         self._log, self._store, self._clock, self._on_gone = log, store, clock, on_gone
         self._closing = False
         self._mark: DirtyMark | None = None
+        self._token = clock.new_id()
         self._pump: asyncio.Task[None] | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._reads = 0
@@ -186,6 +187,8 @@ class SectionActor:
             try:
                 await self._ensure_dirty(batch)
                 answer = await self._log.commit(self.key, batch)
+                if answer is Answer.LOST and not self.closed:
+                    await self._append_lost()
             except Unavailable as error:
                 log_event.warning("commit unanswered", **self._names(), batch=batch.id, error=str(error))
                 await asyncio.sleep(delay_s * (0.5 + self._clock.draw()))
@@ -202,13 +205,39 @@ class SectionActor:
                 case Answer.AHEAD:
                     self.leave("the log is ahead of this owner")
                 case Answer.LOST:
-                    log_event.error("the log lost entries", **self._names(), batch=batch.id)
-                    self.leave("the log lost entries")
+                    pass  # the same batch again, now that what it stands on is there; or we have left
 
     def _next_batch(self) -> Batch | None:
         if self.closed:
             return None
         return self.section.unanswered or self.section.freeze(self._clock.new_id())
+
+    async def _append_lost(self) -> None:
+        """A failover of the log lost its end, and with it what was acknowledged. While nobody else has become the
+        owner, this one has it all: it appends again, under a new epoch, what the log lacks. Raises Unavailable; what
+        is done by then need not be done again."""
+        durable = await self._store.durable(self.key)
+        claimed = await self._log.reclaim(self.key, durable, self.section.epoch, self._token)
+        if self.closed:
+            return
+        lost = None if claimed is None else self.section.lost_after(claimed.head, _epoch_at_head(claimed, durable))
+        if claimed is None or lost is None:
+            log_event.error("the log lost entries that cannot be appended again", **self._names())
+            self.leave("the log lost entries")
+            return
+        self.section.reclaim(claimed.epoch)
+        log_event.error("the log lost entries; they are appended again", **self._names(), entries=len(lost))
+        self._mark = None  # it may be lost too
+        while lost and not self.closed:
+            batch = self.section.batch_again(self._clock.new_id(), lost)
+            await self._ensure_dirty(batch)
+            answer = await self._log.commit(self.key, batch)
+            if answer is Answer.LOST:
+                return  # once more, from the beginning
+            if answer is not Answer.OK:
+                self.leave("another owner appends")
+                return
+            del lost[: len(batch.entries)]
 
     async def _ensure_dirty(self, batch: Batch) -> None:
         """Before the first append after a flush the section is marked, so that a sweeper finds it if we die."""
@@ -377,6 +406,14 @@ class SectionActor:
 
     def _names(self) -> dict[str, object]:
         return {"document": self.key.document, "section": self.key.section, "epoch": self.section.epoch}
+
+
+def _epoch_at_head(claimed: Activation, durable: Durable) -> int:
+    """Of the last entry in the log, or in Postgres if the log has been trimmed up to its end; else one that no entry
+    has."""
+    if claimed.tail and claimed.tail[-1].revision == claimed.head:
+        return claimed.tail[-1].epoch
+    return durable.epoch if durable.revision == claimed.head else -1
 
 
 def _bounded(entries: list[LogEntry], most_bytes: int) -> list[LogEntry]:

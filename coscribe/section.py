@@ -9,8 +9,8 @@ being lost or doubled.
 """
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
@@ -253,25 +253,28 @@ class Section:
         """The next batch, or None while one is unanswered or nothing waits."""
         if self._pending.frozen is not None or not self._pending.entries:
             return None
-        entries = tuple(self._next_entries())
-        first, last = entries[0], entries[-1]
-        ops = [decode_op_entry(entry.entry) for entry in entries]
-        header = BatchHeader(
-            first.revision, last.revision, self.epoch, False, tuple(Author(op.client, op.cseq) for op in ops)
-        )
-        new_epoch = self.epoch if self.committed_epoch != self.epoch else None
-        body = entries_message(self.key.section, first.revision, (entry.entry for entry in entries), new_epoch)
-        batch = Batch(batch_id, self.committed_revision, self.epoch, entries, encode_batch(header, body))
+        batch = self._batch(batch_id, tuple(self._next_entries()), self.committed_epoch)
         self._pending.frozen = batch
         if self._snapshot_wanted and batch.last == self.revision:
             self._snapshot_wanted, self._snapshot_frozen = False, self._mainline.content.encode()
         return batch
 
+    def _batch(self, batch_id: str, entries: tuple[LogEntry, ...], known_epoch: int) -> Batch:
+        """Entries of one epoch. Who reads what is published knows the epoch of the entry before them."""
+        first, last = entries[0], entries[-1]
+        ops = [decode_op_entry(entry.entry) for entry in entries]
+        authors = tuple(Author(op.client, op.cseq) for op in ops)
+        header = BatchHeader(first.revision, last.revision, last.epoch, False, authors)
+        new_epoch = last.epoch if known_epoch != last.epoch else None
+        body = entries_message(self.key.section, first.revision, (entry.entry for entry in entries), new_epoch)
+        return Batch(batch_id, first.revision - 1, self.epoch, entries, encode_batch(header, body))
+
     def _next_entries(self) -> Iterator[LogEntry]:
         size = 0
+        first = self._pending.entries[0]
         for entry in islice(self._pending.entries, BATCH_ENTRIES):
             size += len(entry.entry)
-            if size > BATCH_BYTES and entry is not self._pending.entries[0]:
+            if entry is not first and (size > BATCH_BYTES or entry.epoch != first.epoch):
                 return
             yield entry
 
@@ -281,10 +284,44 @@ class Section:
         assert batch is not None, "no batch is unanswered"
         self._pending.frozen = None
         del self._pending.entries[: len(batch.entries)]
-        self.committed_revision, self.committed_epoch = batch.last, batch.epoch
+        self.committed_revision, self.committed_epoch = batch.last, batch.entries[-1].epoch
         if self._snapshot_frozen is not None:
-            self._snapshot, self._snapshot_frozen = ContentAt(batch.last, batch.epoch, self._snapshot_frozen), None
+            self._snapshot = ContentAt(self.committed_revision, self.committed_epoch, self._snapshot_frozen)
+            self._snapshot_frozen = None
         self._trim_window(self._last_time_ms)
+
+    # --- A log that lost its end ---
+
+    def lost_after(self, head: int, epoch: int) -> list[LogEntry] | None:
+        """What a log that ends at `head`, with an entry of `epoch`, has lost of what is committed here. None where it
+        has another history, or its end is before the window."""
+        if head > self.committed_revision or (head and self.epoch_at(head) != epoch):
+            return None
+        return self.entries_after(head, self.committed_revision - head)
+
+    def reclaim(self, epoch: int) -> None:
+        """This owner goes on under a new epoch. What is committed, or in a batch that may have been seen, keeps its
+        own."""
+        self.epoch = epoch
+        pending = self._pending
+        seen = 0
+        if pending.frozen is not None:
+            seen = len(pending.frozen.entries)
+            pending.frozen = replace(pending.frozen, epoch=epoch)
+        for index in range(seen, len(pending.entries)):
+            renewed = replace(pending.entries[index], epoch=epoch)
+            pending.entries[index] = renewed
+            self._window[renewed.revision - self.window_start - 1] = renewed
+
+    def batch_again(self, batch_id: str, entries: Sequence[LogEntry]) -> Batch:
+        """The first of lost entries, of one epoch and as many as a batch takes, to be appended as they were."""
+        count = size = 0
+        for entry in entries[:BATCH_ENTRIES]:
+            size += len(entry.entry)
+            if count and (size > BATCH_BYTES or entry.epoch != entries[0].epoch):
+                break
+            count += 1
+        return self._batch(batch_id, tuple(entries[:count]), 0)
 
     # --- Read committed state ---
 

@@ -56,6 +56,11 @@ class RedisLog(RedisLogReader):
         epoch, head, rows = await self._activate.run(self._client, _section_keys(key), arguments)
         return Activation(int(epoch), int(head), tuple(decode_entries(rows)))
 
+    async def reclaim(self, key: SectionKey, durable: Durable, epoch: int, token: str) -> Activation | None:
+        arguments = (durable.revision, durable.epoch, epoch, token)
+        found = await self._activate.run(self._client, _section_keys(key), arguments)
+        return None if found is None else Activation(int(found[0]), int(found[1]), tuple(decode_entries(found[2])))
+
     async def commit(self, key: SectionKey, batch: Batch) -> Answer:
         size = batch_bytes(batch)
         assert batch.entries, "a batch has entries"

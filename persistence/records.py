@@ -108,6 +108,10 @@ class Log(Protocol):
 
         `head` is the last revision ever generated, not lower than durable.revision."""
 
+    async def reclaim(self, key: SectionKey, durable: Durable, epoch: int, token: str) -> Activation | None:
+        """The same for the owner of `epoch`, whose log has lost its end; None if the section has had another owner
+        since. Safe to repeat under the same token, which is this owner's."""
+
     async def commit(self, key: SectionKey, batch: Batch) -> Answer:
         """Append and publish in one script. Calls of one section must not overlap; those of many share round trips."""
 

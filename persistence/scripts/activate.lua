@@ -1,7 +1,8 @@
 -- Step a section's epoch and read its whole stream.
 -- KEYS: meta hash, stream
--- ARGV: durable revision, durable epoch
--- Returns the epoch, the head and the entries of the stream. Numbers are doubles here: exact below 2^53, and written
+-- ARGV: durable revision, durable epoch; for an owner that claims its section again, its epoch and a token of its own
+-- Nothing for such an owner if the section has had another since; its token tells a call whose reply was lost.
+-- Else returns the epoch, the head and the entries of the stream. Numbers are doubles here: exact below 2^53, and written
 -- with %.0f, for tostring would say 1.7e+12.
 
 local function text(number)
@@ -9,7 +10,11 @@ local function text(number)
 end
 
 local durable, durable_epoch = tonumber(ARGV[1]), tonumber(ARGV[2])
-local stored = redis.call('HMGET', KEYS[1], 'epoch', 'rev', 'tip')
+local mine, token = ARGV[3], ARGV[4]
+local stored = redis.call('HMGET', KEYS[1], 'epoch', 'rev', 'tip', 'claim')
+if mine and not (stored[1] and (tonumber(stored[1]) <= tonumber(mine) or stored[4] == token)) then
+  return false
+end
 local revision = tonumber(stored[2] or '0')
 local tip = stored[3] or '0'
 
@@ -42,8 +47,8 @@ end
 
 local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local epoch = math.max(tonumber(stored[1] or '0') + 1, now_ms, durable_epoch + 1)
-redis.call('HSET', KEYS[1], 'epoch', text(epoch), 'rev', text(head), 'tip', tip)
+local epoch = math.max(tonumber(stored[1] or '0') + 1, tonumber(mine or '0') + 1, now_ms, durable_epoch + 1)
+redis.call('HSET', KEYS[1], 'epoch', text(epoch), 'rev', text(head), 'tip', tip, 'claim', token or '')
 redis.call('PERSIST', KEYS[1])
 redis.call('PERSIST', KEYS[2])
 -- From 1-0: a section that a split made begins with a first record under 0-1, which is no entry.

@@ -27,6 +27,7 @@ class _Stream:
     epoch: int = 0
     revision: int = 0
     batch: str = ""
+    claim: str = ""
     entries: list[LogEntry] = field(default_factory=list)
 
 
@@ -68,6 +69,18 @@ class MemoryLog:
         self.activating.set()
         await self._called(f"activate {durable.revision}")
         stream = self.stream(key)
+        if durable.revision > stream.revision:
+            stream.entries, stream.revision = [], durable.revision
+        stream.epoch = max(stream.epoch, durable.epoch) + 1
+        stream.claim = ""
+        return Activation(stream.epoch, stream.revision, tuple(stream.entries))
+
+    async def reclaim(self, key: SectionKey, durable: Durable, epoch: int, token: str) -> Activation | None:
+        await self._called(f"reclaim {epoch}")
+        stream = self.stream(key)
+        if stream.epoch > epoch and stream.claim != token:
+            return None
+        stream.claim, stream.epoch = token, max(stream.epoch, epoch)
         if durable.revision > stream.revision:
             stream.entries, stream.revision = [], durable.revision
         stream.epoch = max(stream.epoch, durable.epoch) + 1

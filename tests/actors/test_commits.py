@@ -9,7 +9,7 @@ from tests.actors.owners import BOB, CAT, KEY, Owner, codes, duplicate, moved
 from tests.actors.stores import LOST_REPLY
 from tests.support.virtual_time import until_idle, virtual_time
 
-LEAVING = [Answer.FENCED, Answer.AHEAD, Answer.LOST]
+LEAVING = [Answer.FENCED, Answer.AHEAD]
 
 
 @virtual_time

@@ -1,6 +1,7 @@
 """What every log promises to owners: persistence.records.Log."""
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 
@@ -84,6 +85,55 @@ async def test_an_epoch_that_the_log_does_not_know_yet_is_lost(open_log: OpenLog
         epoch = (await log.activate(KEY, NEW)).epoch
         assert await log.commit(KEY, batch(0, 1, epoch + 1)) is Answer.LOST
         assert await log.read(KEY, 0, 10) == []
+
+
+async def test_an_owner_whose_log_lost_its_end_claims_it_again(open_log: OpenLog) -> None:
+    async with open_log() as log:
+        epoch = (await log.activate(KEY, NEW)).epoch
+        await log.commit(KEY, batch(0, 2, epoch))
+        assert await log.commit(KEY, batch(3, 4, epoch)) is Answer.LOST
+        claimed = await log.reclaim(KEY, NEW, epoch, "mine")
+        assert claimed is not None
+        assert (claimed.head, claimed.tail) == (2, entries(1, 2, epoch))
+        assert claimed.epoch > epoch
+        assert await log.commit(KEY, batch(2, 4, epoch)) is Answer.FENCED
+        # What was acknowledged keeps its epoch; only the owner's is new.
+        again = replace(batch(2, 4, epoch), epoch=claimed.epoch)
+        assert await log.commit(KEY, again) is Answer.OK
+        assert tuple(await log.read(KEY, 0, 10)) == entries(1, 4, epoch)
+
+
+async def test_an_epoch_that_was_lost_is_passed(open_log: OpenLog) -> None:
+    async with open_log() as log:
+        epoch = (await log.activate(KEY, NEW)).epoch
+        claimed = await log.reclaim(KEY, NEW, epoch + 50_000, "mine")
+        assert claimed is not None
+        assert claimed.epoch > epoch + 50_000
+
+
+async def test_a_claim_whose_reply_was_lost_is_made_again(open_log: OpenLog) -> None:
+    async with open_log() as log:
+        epoch = (await log.activate(KEY, NEW)).epoch
+        first = await log.reclaim(KEY, NEW, epoch, "mine")
+        second = await log.reclaim(KEY, NEW, epoch, "mine")
+        assert first is not None
+        assert second is not None
+        assert second.epoch > first.epoch
+
+
+async def test_who_has_been_followed_by_another_owner_claims_nothing(open_log: OpenLog) -> None:
+    async with open_log() as log:
+        old = (await log.activate(KEY, NEW)).epoch
+        assert await log.reclaim(KEY, NEW, old, "mine") is not None
+        new = await log.activate(KEY, NEW)
+        assert await log.reclaim(KEY, NEW, old, "mine") is None
+        assert await log.reclaim(KEY, NEW, old, "another") is None
+        assert await log.commit(KEY, batch(0, 1, new.epoch)) is Answer.OK
+
+
+async def test_a_section_without_keys_cannot_be_claimed(open_log: OpenLog) -> None:
+    async with open_log() as log:
+        assert await log.reclaim(KEY, NEW, 7, "mine") is None
 
 
 async def test_an_older_owner_is_fenced(open_log: OpenLog) -> None:

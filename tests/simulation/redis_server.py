@@ -45,6 +45,7 @@ class SectionLog:
     revision: int
     tip: int = 0
     batch: str = ""
+    claim: str = ""
     last: int = 0  # the last id ever generated in the stream
     entries: list[LogEntry] = field(default_factory=list)
     expires_ms: int | None = None
@@ -87,10 +88,20 @@ class RedisServer:
             log.entries, tip = [], durable.epoch
         epoch = max(log.epoch + 1, self.now_ms(), durable.epoch + 1)
         log.epoch, log.revision, log.tip, log.last, log.expires_ms = epoch, head, tip, head, None
+        log.claim = ""
         self.logs[key] = log
         if self.witness:
             self.witness.activated(who, key, epoch, head)
         return Activation(epoch, head, tuple(log.entries))
+
+    def reclaim(self, who: str, key: SectionKey, durable: Durable, epoch: int, token: str) -> Activation | None:
+        log = self._log(key)
+        if log is None or (log.epoch > epoch and log.claim != token):
+            return None
+        log.epoch = max(log.epoch, epoch)
+        claimed = self.activate(who, key, durable)
+        log.claim = token
+        return claimed
 
     def commit(self, who: str, key: SectionKey, batch: Batch) -> Answer:
         log = self._log(key)

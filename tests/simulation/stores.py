@@ -44,6 +44,12 @@ class SimLog(SimReader):
         name = f"activate {durable.revision}"
         return await self._wire.call(name, lambda: self._server.activate(self._who, key, durable), again=True)
 
+    async def reclaim(self, key: SectionKey, durable: Durable, epoch: int, token: str) -> Activation | None:
+        call = f"reclaim {epoch}"
+        return await self._wire.call(
+            call, lambda: self._server.reclaim(self._who, key, durable, epoch, token), again=True
+        )
+
     async def commit(self, key: SectionKey, batch: Batch) -> Answer:
         name = f"commit {batch.id} {batch.base}+{len(batch.entries)}"
         return await self._wire.call(name, lambda: self._server.commit(self._who, key, batch))
