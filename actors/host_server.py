@@ -88,6 +88,7 @@ class RunningHost:
         self.settings = settings
         self._services = contextlib.AsyncExitStack()
         self.instance = clock.new_id()
+        self._draw = clock.draw
         self.address = ""
         self.map_store, self._bus = map_store, bus
         self._watcher = MapWatcher(map_store, self._map_changed)
@@ -200,11 +201,11 @@ class RunningHost:
                     await self._stay_on_map()
             except (Unavailable, TimeoutError) as error:
                 log_event.warning("lease not renewed", host=self.settings.name, error=str(error) or "no answer in time")
-                await asyncio.sleep(self._lease.ttl_s / RETRIES)
+                await asyncio.sleep(self._lease.ttl_s / RETRIES * (0.5 + self._draw()))
 
     async def _renew_only(self) -> None:
-        """For the time of leaving: what is in flight is to commit."""
-        while True:
+        """For the time of leaving: what is in flight is to commit. Never takes a lease that was lost."""
+        while self.stage() is not Stage.HARD:
             with contextlib.suppress(Unavailable):
                 await self._lease.renew()
             await asyncio.sleep(self._lease.ttl_s / RENEWALS)

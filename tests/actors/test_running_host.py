@@ -11,10 +11,11 @@ import aiohttp
 import pytest
 
 from actors.host_server import HostSettings, RunningHost
-from actors.lease import Evicted
+from actors.lease import Evicted, Stage
 from actors.section_actor import SectionActor
 from cluster.cluster_map import HostEntry
 from coscribe import link
+from coscribe.protocol import NackCode
 from persistence.records import Interrupted, Published, Unavailable
 from tests.actors.maps import MemoryMapStore, op
 from tests.actors.owners import KEY, Time, moved
@@ -42,10 +43,15 @@ class Site:
     def __init__(self) -> None:
         self.map = MemoryMapStore()
         self.log, self.store, self.time = MemoryLog(), MemoryStore(), Time()
+        self.stands_at: float | None = None  # the clock of leases, when a test moves it
+
+    def _lease_time(self) -> float:
+        return asyncio.get_running_loop().time() if self.stands_at is None else self.stands_at
 
     def host(self, name: str = "host-0") -> RunningHost:
         settings = HostSettings(name, "", "", SECRET, lease_ttl_s=TTL_S)
-        return RunningHost(settings, self.map, MemoryBus(), self.log, self.store, self.time.clock())
+        clock = self.time.clock()
+        return RunningHost(settings, self.map, MemoryBus(), self.log, self.store, clock, self._lease_time)
 
     @asynccontextmanager
     async def running(self, name: str = "host-0") -> AsyncIterator[RunningHost]:
@@ -168,6 +174,33 @@ async def test_so_does_one_that_is_down() -> None:
         await active(host)
         site.map.down = True
         await until(lambda: not host.host.sections)
+        site.map.down = False
+        await until(lambda: host.host._serving)
+
+
+async def test_by_the_time_of_its_lease_it_puts_off_and_then_stops_though_no_timer_fired() -> None:
+    """As when the machine slept: the clock of leases has gone on, that of timers has not."""
+    site = Site()
+    site.stands_at = 0.0
+    async with site.running() as host, router(host) as socket:
+        actor = await active(host)
+        site.map.down = True
+        await until(lambda: host.stage() is Stage.HELD and site.map.calls[-1].startswith("renew"))
+        site.stands_at += 0.7 * TTL_S
+        await say(socket, op(2))
+        (answer,) = await hear(socket)
+        assert isinstance(answer, link.Refusal)
+        assert (answer.code, answer.retry_after_s) == (NackCode.UNAVAILABLE, 0.5)
+        assert not actor.closed
+        site.map.down = False
+        await until(lambda: host.stage() is Stage.HELD)
+        await say(socket, op(2), link.FetchSnapshot(KEY, 8, True))
+        assert isinstance((await hear(socket))[0], link.SnapshotIs)
+        site.map.down = True
+        site.stands_at += TTL_S
+        await say(socket, op(3))
+        assert await hear(socket) == [moved(op(3))]
+        assert actor.closed
         site.map.down = False
         await until(lambda: host.host._serving)
 
