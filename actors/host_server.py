@@ -54,6 +54,7 @@ class HostSettings:
     durability: Durability = "fsync"
     op_bytes: int = 256 * 1024
     document_bytes: int = 8 * 1024 * 1024
+    process: str = ""  # its name on its machine, for those who look whether it runs
     upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
 
 
@@ -180,7 +181,8 @@ class RunningHost:
     # --- Lease and map ---
 
     async def _join(self) -> None:
-        await join_map(self.map_store, self.settings.name, HostEntry(self.address, self.instance))
+        entry = HostEntry(self.address, self.instance, process=self.settings.process)
+        await join_map(self.map_store, self.settings.name, entry)
         await self._watcher.refresh()
         view = self._watcher.ring.view
         log_event.info("host joined", host=self.settings.name, address=self.address, view=view, engine=ENGINE)

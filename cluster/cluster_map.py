@@ -12,12 +12,14 @@ HostState = Literal["up", "draining"]
 
 
 class HostEntry(msgspec.Struct, frozen=True):
-    """`address` is `host:port` of the data port. `instance` tells a restarted host from the one before it."""
+    """`address` is `host:port` of the data port. `instance` tells a restarted host from the one before it. `process`
+    is its name on its machine (cluster/processes.py), empty if it told none."""
 
     address: str
     instance: str
     weight: int = 1
     state: HostState = "up"
+    process: str = ""
 
 
 class ClusterMap(msgspec.Struct, frozen=True):

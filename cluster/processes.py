@@ -71,6 +71,29 @@ def is_running(process: ProcessId) -> bool:
     return identify(process.pid) == process
 
 
+def process_name() -> str:
+    """Names this process to others on its machine, and to nobody else: by boot, namespace of pids, pid and start."""
+    me = identify(os.getpid())
+    assert me is not None, "who asks runs"
+    return f"{me.boot}/{_pid_namespace()}/{me.pid}/{me.started}"
+
+
+def has_ended(name: str) -> bool:
+    """Whether a process that named itself is known to be gone. Of one that runs elsewhere, or told no name, nothing is
+    known: False."""
+    boot, _, rest = name.partition("/")
+    namespace, _, numbers = rest.partition("/")
+    pid, _, started = numbers.partition("/")
+    if not started or boot != _boot_id() or namespace != _pid_namespace():
+        return False
+    return not is_running(ProcessId(int(pid), int(started), boot))
+
+
+def _pid_namespace() -> str:
+    """Two containers of one machine have the same pids for other processes."""
+    return os.readlink("/proc/self/ns/pid")
+
+
 def descendants(pid: int) -> list[ProcessId]:
     """Every running process below this one, parents before their children."""
     boot = _boot_id()

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from cluster.config import Settings, load
 from cluster.logs import configure, write_output_to
+from cluster.processes import process_name
 
 if TYPE_CHECKING:
     from actors.host_server import RunningHost
@@ -153,6 +154,7 @@ class HostActor(Actor):
                 durability=settings.durability,
                 op_bytes=settings.limit_op_bytes,
                 document_bytes=settings.limit_document_bytes,
+                process=process_name(),
             )
         )
         return HostAndStandIn(host)

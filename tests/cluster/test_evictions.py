@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from cluster.cluster_map import ClusterMap, HostEntry, decode_map, encode_map
@@ -61,6 +62,7 @@ class Store:
         self.alive = alive
         self.fails = False
         self.faster = False
+        self.dropped: list[str] = []
 
     async def read(self) -> bytes | None:
         if self.fails:
@@ -79,7 +81,8 @@ class Store:
     async def renew_lease(self, host: str, instance: str, ttl_ms: int) -> bool:
         return True
 
-    async def drop_lease(self, host: str, instance: str) -> None: ...
+    async def drop_lease(self, host: str, instance: str) -> None:
+        self.dropped.append(instance)
 
 
 class Bench:
@@ -88,7 +91,8 @@ class Bench:
     def __init__(self, present: ClusterMap, alive: str) -> None:
         self.store = Store(present, alive)
         self.now = 0.0
-        self.evictor = Evictor(self.store, TTL_S, lambda: self.now)
+        self.ended: set[str] = set()
+        self.evictor = Evictor(self.store, TTL_S, lambda: self.now, ended=self.ended.__contains__)
 
     async def run(self, seconds: float) -> list[str]:
         gone: list[str] = []
@@ -166,3 +170,46 @@ async def test_several_evictors_remove_no_more_than_one_would() -> None:
             gone += [(bench.now, name) for name in await evictor.look()]
         bench.now += 0.5
     assert gone == [(3.0, "a"), (3.0, "b"), (6.0, "c")]
+
+
+def named(present: ClusterMap) -> ClusterMap:
+    """Every host has told the name of its process."""
+    hosts = {name: msgspec.structs.replace(entry, process=f"process {name}") for name, entry in present.hosts.items()}
+    return ClusterMap(present.view, hosts)
+
+
+async def test_whose_process_is_gone_is_removed_at_once_and_its_lease_too() -> None:
+    bench = Bench(named(cluster_map("a", "b")), "ab")
+    assert await bench.run(0.5) == []
+    assert not bench.evictor.sees_death()
+    bench.ended.add("process a")
+    assert bench.evictor.sees_death()
+    assert await bench.run(0.5) == ["a"]
+    assert bench.store.dropped == ["a-a"]
+    assert not bench.evictor.sees_death()
+
+
+async def test_the_only_host_stays_on_the_map_and_its_successor_need_not_wait() -> None:
+    bench = Bench(named(cluster_map("a")), "a")
+    bench.ended.add("process a")
+    assert await bench.run(5) == []
+    assert bench.store.dropped == ["a-a"], "once"
+    assert not bench.evictor.sees_death(), "that is known, and looking more often does not help"
+    successor = msgspec.structs.replace(bench.store.map.hosts["a"], instance="a-b", process="process b")
+    bench.store.map = bench.store.map.with_host("a", successor)
+    assert await bench.run(5) == []
+
+
+async def test_all_that_died_are_removed_if_one_serves() -> None:
+    bench = Bench(named(cluster_map("a", "b", "c", "d")), "abcd")
+    bench.ended |= {"process a", "process b", "process c"}
+    assert await bench.run(0.5) == ["a", "b", "c"]
+    bench.ended.add("process d")
+    assert await bench.run(5) == []
+
+
+async def test_a_host_that_told_no_process_is_judged_by_its_lease() -> None:
+    bench = Bench(cluster_map("a", "b"), "b")
+    assert not bench.evictor.sees_death()
+    assert await bench.run(2.5) == []
+    assert await bench.run(1) == ["a"]

@@ -11,7 +11,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cluster.processes import Child, ProcessId, command_line, descendants, end, identify, is_running, spawn
+from cluster.processes import (
+    Child,
+    ProcessId,
+    command_line,
+    descendants,
+    end,
+    has_ended,
+    identify,
+    is_running,
+    process_name,
+    spawn,
+)  # fmt: skip
 from cluster.supervisor import Part, RunState, Supervisor, end_leftovers, read_state, running_parts, write_state
 from tests.cluster.waiting import until
 
@@ -37,6 +48,38 @@ async def test_a_child_has_its_own_session_and_ends_when_told(tmp_path: Path) ->
     assert child.id == identify(child.pid)
     assert await child.stop() == -signal.SIGTERM
     assert identify(child.pid) is None
+
+
+NAME_ITSELF = "from cluster.processes import process_name; print(process_name(), flush=True); input()"
+
+
+async def test_a_process_that_named_itself_is_known_to_be_gone_once_it_is() -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", NAME_ITSELF, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdout
+    name = (await child.stdout.readline()).decode().strip()
+    assert not has_ended(name)
+    child.kill()
+    await child.wait()
+    assert has_ended(name)
+    boot, namespace, _, started = name.split("/")
+    assert has_ended(f"{boot}/{namespace}/{os.getpid()}/{started}"), "another process has its number now"
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_of_a_process_elsewhere_nothing_is_known(place: int) -> None:
+    """On another machine, or in another container: the number may be anybody's there."""
+    parts = process_name().split("/")
+    parts[2] = "4194303"
+    assert has_ended("/".join(parts))
+    parts[place] += "0"
+    assert not has_ended("/".join(parts))
+
+
+@pytest.mark.parametrize("name", ["", "nonsense", "a/b", "a/b/c"])
+def test_nothing_is_known_of_who_told_no_name(name: str) -> None:
+    assert not has_ended(name)
 
 
 async def test_a_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:
