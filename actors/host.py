@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from actors.activation import activate
+from actors.backlog import Backlog
 from actors.lease import Stage
 from actors.section_actor import Clock, Reply, SectionActor
 from cluster.ring import Ring
@@ -35,6 +36,7 @@ class HostLimits:
     delta: Limits = field(default_factory=Limits)
     window: WindowLimits = field(default_factory=WindowLimits)
     idle_ms: int = 300_000  # a section that nobody used for so long is passivated
+    backlog_bytes: int = 256 * 2**20  # what may wait for Postgres
 
 
 class ShardHost:
@@ -57,6 +59,7 @@ class ShardHost:
         self.activations = 0
         self._log, self._store, self._ring, self._refresh, self._clock = log, store, ring, refresh, clock
         self._limits = limits or HostLimits()
+        self.backlog = Backlog(self._limits.backlog_bytes)
         self._lease = lease
         self._loading: dict[SectionKey, list[tuple[link.ToHost, Reply]]] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -138,15 +141,18 @@ class ShardHost:
         stage = self.heed_lease()
         section = Section(key, found.epoch, found.state, self._limits.delta, self._limits.window)
         actor = SectionActor(
-            section, found.durable, found.snapshot_revision, self._log, self._store, self._clock, self._gone
-        )
+            section, found.durable, found.snapshot_revision, self._log, self._store, self._clock, self._gone,
+            self.backlog,
+        )  # fmt: skip
         waiting = self._loading.pop(key)
         away = suspensions != self._suspensions  # and somebody else may have been the owner meanwhile
         if away or not self._serving or self._ring().owner(key) != self.name:
+            actor.leave("it belongs to another host by now")
             for message, reply in waiting:
                 _turn_away(message, reply)
             return
         if stage is Stage.SOFT:
+            actor.leave(NEARLY_OVER)
             for message, reply in waiting:
                 _put_off(message, reply, NEARLY_OVER)
             return

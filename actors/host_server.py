@@ -54,6 +54,7 @@ class HostSettings:
     durability: Durability = "fsync"
     op_bytes: int = 256 * 1024
     document_bytes: int = 8 * 1024 * 1024
+    backlog_bytes: int = 256 * 2**20
     process: str = ""  # its name on its machine, for those who look whether it runs
     upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
 
@@ -101,6 +102,7 @@ class RunningHost:
                 document_bytes=settings.document_bytes,
             ),
             idle_ms=settings.upkeep.idle_ms,
+            backlog_bytes=settings.backlog_bytes,
         )
         self._lease = HostLease(map_store, settings.name, self.instance, settings.lease_ttl_s, lease_clock)
         self.host = ShardHost(

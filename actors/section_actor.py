@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from actors.backlog import Backlog
 from coscribe import link
 from coscribe.batch import Batch, BatchHeader, LogEntry, encode_batch, entries_message
 from coscribe.names import SectionKey
@@ -65,6 +66,7 @@ class SectionActor:
         store: Store,
         clock: Clock,
         on_gone: Callable[["SectionActor"], None],
+        backlog: Backlog,
     ) -> None:
         self.section, self.durable, self.snapshot_revision = section, durable, snapshot_revision
         self.closed = False
@@ -72,6 +74,9 @@ class SectionActor:
         self.operations = 0
         self._log, self._store, self._clock, self._on_gone = log, store, clock, on_gone
         self._closing = False
+        self._backlog = backlog.open()
+        if unflushed := section.entries_after(durable.revision, section.committed_revision):
+            self._backlog.add(unflushed[-1].revision, len(unflushed), sum(len(entry.entry) for entry in unflushed))
         self._mark: DirtyMark | None = None
         self._token = clock.new_id()
         self._pump: asyncio.Task[None] | None = None
@@ -100,6 +105,9 @@ class SectionActor:
             return
         if self.section.revision - self.section.committed_revision >= UNCOMMITTED_MOST:
             self._refuse(message, reply, NackCode.UNAVAILABLE, "the log does not answer", 1.0)
+            return
+        if self._backlog.full:
+            self._refuse(message, reply, NackCode.UNAVAILABLE, "too much waits for the long-term store", 2.0)
             return
         op = Submission(message.client, message.cseq, message.base, message.user, message.role, message.delta)
         match self.section.submit(op, self.used_ms):
@@ -199,7 +207,7 @@ class SectionActor:
                 return
             match answer:
                 case Answer.OK | Answer.DUP:
-                    self._committed()
+                    self._committed(batch)
                 case Answer.FENCED:
                     self.leave("fenced")
                 case Answer.AHEAD:
@@ -246,8 +254,9 @@ class SectionActor:
             await self._log.mark_dirty(self.key, mark.token)
             self._mark = mark
 
-    def _committed(self) -> None:
+    def _committed(self, batch: Batch) -> None:
         self.section.committed()
+        self._backlog.add(batch.last, len(batch.entries), sum(len(entry.entry) for entry in batch.entries))
         revision = self.section.committed_revision
         while self._waiting and self._waiting[0].revision <= revision:
             self._waiting.popleft()
@@ -380,6 +389,7 @@ class SectionActor:
         if self.closed:
             return
         self.closed = True
+        self._backlog.close()
         log_event.info("section left", **self._names(), reason=reason, revision=self.section.committed_revision)
         undone = [(each.message, each.reply) for each in (*self._waiting, *self._duplicates.values())]
         for message, reply in (*undone, *self._held, *self._asking, *self._doubted):
@@ -396,6 +406,7 @@ class SectionActor:
     async def flushed(self, durable: Durable) -> None:
         """Postgres has entries up to durable.revision: forget the dirty mark if that is all there is."""
         self.durable = durable
+        self._backlog.flushed(durable.revision)
         if durable.epoch > self.section.epoch:
             self.leave("a newer owner exists")
             return

@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     limit_frame_bytes: int = Field(1 << 20, ge=1024, description="longest WebSocket message")
     limit_op_bytes: int = Field(256 << 10, ge=256, description="longest operation")
     limit_document_bytes: int = Field(8 << 20, ge=1024, description="largest content of a document")
+    limit_backlog_bytes: int = Field(256 << 20, ge=1 << 20, description="what may wait for Postgres on one host")
     limit_presence_bytes: int = Field(4096, ge=64, description="longest presence state")
     limit_ops_per_s: float = Field(500.0, gt=0, description="operations a second of one client")
     limit_joins_per_s: float = Field(200.0, gt=0, description="handshakes a second of one router")

@@ -154,6 +154,7 @@ class HostActor(Actor):
                 durability=settings.durability,
                 op_bytes=settings.limit_op_bytes,
                 document_bytes=settings.limit_document_bytes,
+                backlog_bytes=settings.limit_backlog_bytes,
                 process=process_name(),
             )
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import json
 
+from actors.backlog import Backlog
 from actors.section_actor import Clock, SectionActor
 from coscribe import link
 from coscribe.batch import LogEntry
@@ -42,6 +43,7 @@ class Owner:
     store: MemoryStore = field(default_factory=MemoryStore)
     time: Time = field(default_factory=Time)
     window: WindowLimits = field(default_factory=WindowLimits)
+    backlog: Backlog = field(default_factory=lambda: Backlog(2**30))
     said: list[link.ToRouter] = field(default_factory=list)
     gone: list[SectionActor] = field(default_factory=list)
     requests: int = 0
@@ -55,7 +57,9 @@ class Owner:
         stream.epoch += 1
         state = state or replay(newborn(), list(stream.entries), 1_000)
         section = Section(KEY, stream.epoch, state, Limits(), self.window)
-        return SectionActor(section, Durable(0, 0), 0, self.log, self.store, self.time.clock(), self.gone.append)
+        return SectionActor(
+            section, Durable(0, 0), 0, self.log, self.store, self.time.clock(), self.gone.append, self.backlog
+        )
 
     def reply(self, message: link.ToRouter) -> None:
         self.said.append(message)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from actors.activation import activate
+from actors.backlog import Backlog
 from actors.section_actor import SectionActor
 from coscribe.ot import Limits
 from coscribe.section import Section, WindowLimits
@@ -33,7 +34,7 @@ class Place:
         section = Section(KEY, found.epoch, found.state, Limits(), WindowLimits())
         clock = Time().clock()
         return SectionActor(
-            section, found.durable, found.snapshot_revision, self.log, self.store, clock, lambda _: None
+            section, found.durable, found.snapshot_revision, self.log, self.store, clock, lambda _: None, Backlog(2**30)
         )
 
     async def typed(self, actor: SectionActor, first: int, last: int) -> None:
