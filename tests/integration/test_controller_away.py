@@ -8,15 +8,20 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from cluster.cluster_map import ClusterMap, HostEntry
+from cluster.controller import LEASE_NAME
 from cluster.processes import descendants, program
 from cluster.ring import Ring
+from cluster.valkey import valkey_url
 from coscribe.client import DocumentClient
 from coscribe.names import SectionKey
+from persistence.map_store import RedisMapStore
+from persistence.redis_client import shared_client
 from tests.integration.typing import typing
 from tests.support.system import System, running_system
 
@@ -66,6 +71,14 @@ async def more(clients: list[DocumentClient]) -> None:
         await client.wait_for(lambda client=client, wanted=wanted: client.session.revision() >= wanted)  # type: ignore[misc]
 
 
+async def controller_leads(system: System) -> None:
+    """Wait until it holds its lease; only then can it be missed."""
+    url = valkey_url(system.data, Path(system.state()["runtime"]))
+    async with shared_client(url) as client, asyncio.timeout(REMOVED_TIMEOUT_S):
+        while await RedisMapStore(client).leases([LEASE_NAME]) == [None]:  # noqa: ASYNC110 - Redis tells no event
+            await asyncio.sleep(0.05)
+
+
 async def removed(system: System, by: str, host: str) -> None:
     """Wait for it."""
     async with asyncio.timeout(REMOVED_TIMEOUT_S):
@@ -85,6 +98,7 @@ async def test_a_host_that_dies_while_the_controller_is_away_is_removed_by_anoth
     dead = own.pid("host-1")
     if killed:  # what would start it again
         held += [child.pid for child in descendants(own.pid("Ray")) if program(child.pid) == "gcs_server"]
+    await controller_leads(own)
     async with people(own) as clients:
         with standing_still(*held), standing_still(*([] if killed else [dead])):
             if killed:
