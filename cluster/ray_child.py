@@ -126,6 +126,11 @@ class RayChild:
         if self._current:
             await self._current.hosts_stopped.wait()
 
+    def stop_next(self) -> None:
+        """One that was to take over is not needed any more: everything ends."""
+        if self._next and self._next.child.exit_code is None:
+            self._next.child.process.send_signal(signal.SIGTERM)
+
     async def ended(self) -> None:
         """Once the processes have ended: hear the last of what they said."""
         await asyncio.gather(*(process.reading for process in (self._current, self._next) if process))

@@ -30,7 +30,9 @@ class StandIn:
         while True:
             try:
                 for name in await self.look():
-                    log.warning("host_removed", host=name, reason="its lease ran out, and the controller is away")
+                    log.warning(
+                        "host_removed", host=name, reason="it died or its lease ran out, and the controller is away"
+                    )
             except (Unavailable, TimeoutError) as error:
                 self._evictor.distrust()
                 log.warning("map_unavailable", reason=str(error) or "no answer in time")

@@ -173,6 +173,7 @@ class Up:
             await asyncio.gather(*(self._supervisor.stop(router) for router in self._routers))
         if self._ray_part.child and self._ray_part.child.exit_code is None:
             ours = self._settings.ray_address is None
+            self._ray.stop_next()
             say("Stopping: hosts hand off and flush." if ours else "Leaving: hosts go on in your Ray cluster.")
             stopping = asyncio.create_task(self._supervisor.stop(self._ray_part))
             hosts = asyncio.create_task(self._ray.hosts_stopped())

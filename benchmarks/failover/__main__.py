@@ -9,106 +9,30 @@ python -m benchmarks.failover --only host,redis --runs 20 --results failover.jso
 python -m benchmarks.failover --only handoff --runs 50 --json
 """
 
-import asyncio
 import json
 import statistics
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
 import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from benchmarks.failover.activation import HISTORIES, activation_seconds
-from benchmarks.failover.audit import audit
-from benchmarks.failover.crowd import Crowd
-from benchmarks.failover.faults import FAULTS, Site
+from benchmarks.failover.bench import Run, bench_of
+from benchmarks.failover.faults import FAULTS
 from benchmarks.report import machine, parser
 from cluster.postgres import postgres_url
 from cluster.valkey import valkey_url
-from coscribe.ot import Delta
 from persistence.log import RedisLog
-from persistence.map_store import RedisMapStore
-from persistence.reader import RedisLogReader
-from persistence.redis_client import shared_client
 from persistence.store import PostgresStore
 from tests.support.system import running_system
 
-DOCUMENTS: Final = 3
-TEXT_UNITS: Final = 100_000
-QUIET_S: Final = 1.5  # typing before and after a fault
 ACTIVATION: Final = "activation"
 EVERYTHING: Final = (*FAULTS, ACTIVATION)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One fault, once. `pause_s` is the longest wait of a metronome whose document the fault concerns."""
-
-    fault: str
-    acked_lost: int
-    doubled: int
-    diverged: int
-    operations: int
-    pause_s: float
-    sockets_closed: int
-
-
-class Bench:
-    def __init__(self, site: Site, http: aiohttp.ClientSession, store: PostgresStore, log: RedisLogReader) -> None:
-        self._site, self._http, self._store, self._log = site, http, store, log
-
-    async def run(self, fault: str, number: int) -> Run:
-        system = self._site.system
-        await self._site.whole()
-        documents = [f"{fault}-{number}-{time.time_ns()}-{index}" for index in range(DOCUMENTS)]
-        tokens = [await asyncio.to_thread(system.guest, name) for name in ("ann", "bob", "cy")]
-        crowd = Crowd(self._http, [system.url], tokens, seed=number)
-        try:
-            await crowd.join(documents)
-            crowd.typists[0].client.edit(Delta.replace(0, 0, "lorem ipsum " * (TEXT_UNITS // 12)))
-            await asyncio.sleep(QUIET_S)
-            victim = await self._site.owner(documents[0])
-            concerned = [
-                typist
-                for typist in crowd.metronomes()
-                if fault not in ("host", "stalled_host", "handoff")
-                or (await self._site.owner(typist.client.document) == victim and fault != "handoff")
-                or typist.client.document == documents[0]
-            ]
-            connects = sum(typist.client.connects for typist in crowd.typists)
-            started = time.perf_counter()
-            await FAULTS[fault](self._site, documents[0])
-            ended = time.perf_counter()
-            await asyncio.sleep(QUIET_S)
-            await self._site.whole()
-            await asyncio.sleep(QUIET_S)
-            await crowd.settle()
-            verdicts = [
-                await audit(
-                    document,
-                    [typist for typist in crowd.typists if typist.client.document == document],
-                    self._store,
-                    self._log,
-                )
-                for document in documents
-            ]
-            return Run(
-                fault,
-                sum(verdict.acked_lost for verdict in verdicts),
-                sum(verdict.doubled for verdict in verdicts),
-                sum(verdict.diverged for verdict in verdicts),
-                sum(len(typist.acked) for typist in crowd.typists),
-                max(typist.pause_s(started, ended) for typist in concerned),
-                sum(typist.client.connects for typist in crowd.typists) - connects,
-            )
-        finally:
-            await crowd.leave()
 
 
 @dataclass(slots=True)
@@ -126,12 +50,7 @@ async def measure(faults: list[str], runs: int, results: Path | None) -> Results
         Progress(*columns, console=Console(stderr=True), transient=True) as progress,
         running_system(hosts=2, routers=2) as system,
     ):
-        runtime = Path(system.state()["runtime"])
-        client = shared_client(valkey_url(system.data, runtime))
-        store = await PostgresStore.connect(postgres_url(system.data, runtime))
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector) as http:
-            bench = Bench(Site(system, RedisMapStore(client)), http, store, RedisLogReader(client))
+        async with bench_of(system) as bench:
             harmful = [fault for fault in faults if fault in FAULTS]
             bar = progress.add_task("", total=len(harmful) * runs)
             for fault in harmful:
@@ -146,11 +65,12 @@ async def measure(faults: list[str], runs: int, results: Path | None) -> Results
         activation_s: dict[int, float] = {}
         if ACTIVATION in faults:
             bar = progress.add_task(ACTIVATION, total=sum(HISTORIES))
+            runtime = Path(system.state()["runtime"])
+            store = await PostgresStore.connect(postgres_url(system.data, runtime))
             log = RedisLog.connect(valkey_url(system.data, runtime))
             activation_s = await activation_seconds(store, log, lambda entries: progress.advance(bar, entries))
             await log.aclose()
-        await store.aclose()
-        await client.aclose()
+            await store.aclose()
     return Results([run for run in done if run.fault in faults], activation_s)
 
 

@@ -121,8 +121,8 @@ FAULTS: Final[dict[str, Fault]] = {
     "redis": kill_redis,
     "postgres": kill_postgres,
     "controller": kill_controller,
-    "gcs": kill_gcs,
     "handoff": hand_off,
+    "gcs": kill_gcs,  # the last, for what follows it runs while another Ray takes over
 }
 
 

@@ -1,0 +1,42 @@
+"""Each fault of `benchmarks.failover` once, on the real processes, under people who type: nothing that was acknowledged
+is lost or doubled, all copies are equal, and afterwards what is stored of every document is whole.
+
+The benchmark measures how long people wait; here only right and wrong count.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.failover.bench import bench_of
+from benchmarks.failover.faults import FAULTS
+from tests.support.system import System, running_system
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def attacked() -> Iterator[System]:
+    with running_system(hosts=2, routers=2) as system:
+        yield system
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_nothing_is_lost_doubled_or_torn(attacked: System, fault: str) -> None:
+    async with bench_of(attacked) as bench:
+        run = await bench.run(fault, 0)
+    assert (run.acked_lost, run.doubled, run.diverged) == (0, 0, 0)
+    assert run.operations > 50, "people typed"
+    if fault == "handoff":
+        assert run.sockets_closed == 0
+
+
+def test_all_that_is_stored_is_whole_after_all_of_that(attacked: System) -> None:
+    command = [str(Path(sys.executable).with_name("coscribe")), "docs", "verify", "--all", "--json"]
+    done = subprocess.run([*command, "--data", str(attacked.data)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["documents"] >= len(FAULTS)
