@@ -125,6 +125,14 @@ def test_keys_of_the_smoke_benchmark() -> None:
     assert rows == re.findall(r'Figure\("(\w+)"', source)
 
 
+def test_keys_and_faults_of_the_failover_benchmark() -> None:
+    source = (ROOT / "benchmarks" / "failover" / "__main__.py").read_text("utf-8")
+    rows = [row[0].strip("`") for row in DOCS["load-testing"].table("Faults and hand-offs")]
+    assert rows == ["faults", *re.findall(r'found\["(\w+)"\] =', source)]
+    for fault in importlib.import_module("benchmarks.failover.faults").FAULTS:
+        assert f"`{fault}`" in (ROOT / "docs" / "load-testing.md").read_text("utf-8")
+
+
 def test_what_the_readme_shows_of_the_start_is_what_is_printed() -> None:
     shown = next(block for block in README.blocks if block.text.startswith("Editor"))
     labels = [line.split()[0] for line in shown.text.splitlines()]
