@@ -52,8 +52,7 @@ class HostSettings:
     bind: str = "127.0.0.1"
     lease_ttl_s: float = 3.0
     durability: Durability = "fsync"
-    op_bytes: int = 256 * 1024
-    document_bytes: int = 8 * 1024 * 1024
+    limits: Limits = field(default_factory=Limits)
     backlog_bytes: int = 256 * 2**20
     process: str = ""  # its name on its machine, for those who look whether it runs
     upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
@@ -95,12 +94,7 @@ class RunningHost:
         self.map_store, self._bus = map_store, bus
         self._watcher = MapWatcher(map_store, self._map_changed)
         limits = HostLimits(
-            Limits(
-                op_bytes=settings.op_bytes,
-                text_units=settings.op_bytes,
-                document_units=settings.document_bytes,
-                document_bytes=settings.document_bytes,
-            ),
+            settings.limits,
             idle_ms=settings.upkeep.idle_ms,
             backlog_bytes=settings.backlog_bytes,
         )

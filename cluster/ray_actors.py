@@ -21,6 +21,7 @@ from cluster.processes import process_name
 
 if TYPE_CHECKING:
     from actors.host_server import RunningHost
+    from coscribe.ot import Limits
 
 FIRST_RETRY_S: Final = 0.1
 LONGEST_RETRY_S: Final = 5.0
@@ -139,6 +140,20 @@ class HostAndStandIn:
         await self._host.stop()
 
 
+def limits_of(settings: Settings) -> "Limits":
+    from coscribe.ot import Limits
+
+    return Limits(
+        op_bytes=settings.limit_op_bytes,
+        components=settings.limit_op_components,
+        text_units=settings.limit_op_bytes,
+        attribute_bytes=settings.limit_attribute_bytes,
+        depth=settings.limit_attribute_depth,
+        document_units=settings.limit_document_bytes,
+        document_bytes=settings.limit_document_bytes,
+    )
+
+
 class HostActor(Actor):
     async def _start(self, settings: Settings) -> Running:
         from actors.host_server import HostSettings, serve_host
@@ -152,8 +167,7 @@ class HostActor(Actor):
                 bind=settings.host_bind,
                 lease_ttl_s=settings.lease_ttl_s,
                 durability=settings.durability,
-                op_bytes=settings.limit_op_bytes,
-                document_bytes=settings.limit_document_bytes,
+                limits=limits_of(settings),
                 backlog_bytes=settings.limit_backlog_bytes,
                 process=process_name(),
             )

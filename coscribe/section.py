@@ -42,8 +42,8 @@ BATCH_BYTES: Final = 512 * 1024
 class WindowLimits:
     """How far back an operation may be based. Nothing younger than `min_age_ms` is dropped, but beyond `hard_entries`.
 
-    `work` bounds what one operation may cost the owner: its components times the entries that it has not seen. Plain
-    Python takes about a fifth of a second for that much."""
+    `work` bounds what one operation may cost the owner: components that are read to pass the entries that it has not
+    seen. Plain Python takes up to half a second for that many."""
 
     entries: int = 4096
     bytes: int = 8 * 1024 * 1024
@@ -207,8 +207,8 @@ class Section:
         cseq, revision = self._latest.get(op.client, (0, 0))
         if cseq >= op.cseq and revision > op.base:
             return Known(revision)
-        if not delta.by and len(delta.components) * (self.revision - op.base) > self._window_limits.work:
-            return Refused(NackCode.STALE, f"so large an operation is too far behind at revision {op.base}")
+        if op.base < self.revision and self._mainline.history.work(delta, op.base) > self._window_limits.work:
+            return Refused(NackCode.STALE, f"transforming the operation from revision {op.base} would take too long")
         return self._prepare(op, delta, now_ms)
 
     def _prepare(self, op: Submission, delta: Delta, now_ms: int) -> Outcome:

@@ -36,7 +36,8 @@ class History:
     """Entries `start` + 1 to `revision`. A base can be rebased if it is at or after `start`."""
 
     __slots__ = (
-        "_ats", "_bys", "_cover", "_cover_first", "_cover_last", "_gone", "_maps", "_what", "revision", "start",
+        "_ats", "_bys", "_cover", "_cover_first", "_cover_last", "_gone", "_maps", "_others", "_what",
+        "revision", "start",
     )  # fmt: skip
 
     def __init__(self, start: int) -> None:
@@ -48,6 +49,7 @@ class History:
         self._ats: list[int] = []
         self._bys: list[int] = []
         self._what: list[str | Delta] = []
+        self._others = 0  # components of those that are not plain
         # For each level the maps of its runs, as far as one was asked for.
         self._maps: list[list[PositionMap | None]] = [[] for _ in range(LEVELS)]
         self._forget_cover()
@@ -55,7 +57,11 @@ class History:
     def append(self, delta: Delta) -> None:
         self._ats.append(delta.at)
         self._bys.append(delta.by)
-        self._what.append(delta.typed if delta.by else delta)
+        if delta.by:
+            self._what.append(delta.typed)
+        else:
+            self._what.append(delta)
+            self._others += len(delta.components)
         self.revision += 1
 
     def between(self, after: int, through: int) -> list[Delta]:
@@ -88,7 +94,19 @@ class History:
         del self._what[:count]
         for level in range(LEVELS):
             del self._maps[level][: count // _run(level)]
+        self._others = self._components_from(0) if self._others else 0
         self._forget_cover()
+
+    def _components_from(self, index: int) -> int:
+        return sum([len(what.components) for what in self._what[index:] if isinstance(what, Delta)])
+
+    def work(self, delta: Delta, base: int) -> int:
+        """About how many components are read to rebase a delta that was made at `base`, one entry after another."""
+        index = base - self.start + self._gone
+        count = len(self._bys) - index
+        if not delta.by:
+            count *= len(delta.components)
+        return count + self._components_from(index) if self._others else count
 
     def truncate(self, revision: int) -> None:
         """Forgets the entries above `revision`."""

@@ -115,8 +115,16 @@ def test_a_large_operation_far_behind_is_left_to_its_client() -> None:
     of = section("xxxba\n", 13, window=WindowLimits(work=6), recent=recent)
     large: list[Any] = ["y", 1, "z"]
     assert code(unchanged(of, op(large, 10, 1, BOB))) is NackCode.STALE
-    accept(of, op(large, 11, 1, BOB))  # three components past two entries
     accept(of, op([1, "z"], 10, 1, "cy"))  # a plain one costs little, however far behind
+    accept(of, op(large, 12, 1, BOB))  # three components past two entries
+
+
+def test_so_is_any_operation_behind_large_entries() -> None:
+    large = [1, "a"] * 9
+    recent = (entry(11, ["x"], 11), entry(12, large, 12), entry(13, ["x"], 13))
+    of = section("b" * 20 + "\n", 13, window=WindowLimits(work=10), recent=recent)
+    assert code(unchanged(of, op([1, "z"], 11, 1, BOB))) is NackCode.STALE
+    accept(of, op([1, "z"], 12, 1, BOB))
 
 
 @pytest.mark.parametrize("cseq", [4, 3, 1])

@@ -223,9 +223,10 @@ class Run:
                 assert code in (NackCode.STALE, NackCode.INVALID, NackCode.TOO_LARGE, NackCode.FORBIDDEN)
                 assert (code is NackCode.FORBIDDEN) == reader
                 if code is NackCode.STALE:
-                    size = len(codec.decode(raw, self.profile.limits).components)
-                    far = size * (self.section.revision - base) > self.profile.window.work
-                    assert base < self.section.window_start or far
+                    delta, behind = codec.decode(raw, self.profile.limits), self.entries[base:]
+                    own = (1 if delta.by else len(delta.components)) * len(behind)
+                    theirs = sum(len(entry.components) for entry in behind if not entry.by)
+                    assert base < self.section.window_start or own + theirs > self.profile.window.work
             case Later():
                 assert base > self.section.committed_revision
                 assert self.section.unanswered

@@ -14,6 +14,7 @@ from tests.docs.pages import ROOT
 COPY = ROOT / "build" / "compiled"
 SUITES = {
     "tests/ot": [],
+    "tests/fuzz": ["test_fuzzer.py"],
     # These look at copies of a section, and the compiled parts of one cannot be copied.
     "tests/coscribe": ["test_section_checks.py", "test_section_laws.py", "test_section_newline.py"],
 }

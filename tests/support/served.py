@@ -20,6 +20,7 @@ from aiohttp import WSMsgType
 
 from actors.host import HostLimits
 from actors.host_server import HostSettings, serve_host
+from coscribe.ot import Limits
 from coscribe.protocol import SUBPROTOCOL
 from coscribe.section import WindowLimits
 from tests.support.cluster import SECRET, Cluster, cluster
@@ -97,7 +98,8 @@ def served(valkey: Valkey, postgres: Postgres, data: Path) -> Iterator[Served]:
         async with cluster(
             valkey.url, postgres.url, data, hosts=0, routers=0, create_on_open=False, **LIMITS
         ) as system:
-            host = HostSettings("host-0", valkey.url, postgres.url, SECRET, document_bytes=DOCUMENT_BYTES)
+            limits = Limits(document_units=DOCUMENT_BYTES, document_bytes=DOCUMENT_BYTES)
+            host = HostSettings("host-0", valkey.url, postgres.url, SECRET, limits=limits)
             with patch("actors.host_server.HostLimits", partial(HostLimits, window=window)):
                 system.hosts["host-0"] = await serve_host(host)
             await system.start_router()
