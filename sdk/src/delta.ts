@@ -108,10 +108,10 @@ export function difference(from: Delta, to: Delta): Delta {
  * which ends with a newline that must stay.
  */
 export function checked(delta: Delta, contents: Delta): Delta {
+  checkOps(delta);
   const tidy = new Delta();
   for (const op of delta.ops) tidy.push(withoutNulls(op));
   tidy.chop();
-  checkInserts(tidy);
   checkCuts(tidy, contents);
   const length = contents.length();
   if (baseLength(tidy) > length) throw new RangeError("the change runs past the end of the document");
@@ -138,8 +138,12 @@ function endsWithNewline(contents: Delta): boolean {
   return typeof last === "string" && last.endsWith("\n");
 }
 
-function checkInserts(delta: Delta): void {
-  for (const { insert, retain } of delta.ops) {
+function checkOps(delta: Delta): void {
+  for (const { insert, retain, attributes } of delta.ops) {
+    for (const name of Object.keys(attributes ?? {})) {
+      // quill-delta looks formats up in plain objects, and takes what these inherit for formats.
+      if (name in Object.prototype) throw new RangeError(`${name} is no name for a format`);
+    }
     if (typeof retain === "object") throw new RangeError("an embed is replaced, not changed");
     if (typeof insert !== "string") continue;
     if (!insert.isWellFormed()) throw new RangeError("half of a surrogate pair");

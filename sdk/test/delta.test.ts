@@ -128,6 +128,8 @@ const UNFIT: [string, Delta, string][] = [
   ["deletes half a pair", new Delta().retain(1).delete(1), "a😀\n"],
   ["deletes the other half", new Delta().retain(2).delete(1), "a😀\n"],
   ["formats half a pair", new Delta().retain(2, { bold: true }), "a😀\n"],
+  ["a format that every object seems to have", new Delta().insert("x", JSON.parse('{"constructor":1}')), "abc\n"],
+  ["the same on text", new Delta().retain(1, JSON.parse('{"toString":null}')), "abc\n"],
   ["changes an embed in place", new Delta([{ retain: { image: "x" } }]), "abc\n"],
 ];
 
