@@ -18,7 +18,7 @@ from coscribe.ot.position_map import (
     carry_insert,
     map_of_entries,
     map_of_runs,
-)  # fmt: skip
+)
 
 # The lengths of runs that have a position map: 16 entries, and at each further level four runs of the one below. Nearer
 # than FAR entries, passing one after another is quicker.
