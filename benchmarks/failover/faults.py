@@ -100,11 +100,18 @@ async def kill_controller(site: Site, document: str) -> None:
 
 
 async def kill_gcs(site: Site, document: str) -> None:
-    """Ray's own heart: the global control service."""
-    others = [int(process["pid"]) for process in site.system.state()["others"]]
-    found = [pid for pid in others if _name(pid) == "gcs_server"]
-    assert found, "no gcs_server among the processes of `coscribe up`"
-    os.kill(found[0], signal.SIGKILL)
+    """Ray's own heart, the global control service; until another Ray has taken over."""
+    before = site.system.pid("Ray")
+    os.kill(gcs_pid(site.system), signal.SIGKILL)
+    async with asyncio.timeout(WHOLE_TIMEOUT_S):
+        while _written(site.system, "Ray") in (None, before):
+            await asyncio.sleep(0.1)
+
+
+def gcs_pid(system: System) -> int:
+    return next(
+        pid for pid in (int(process["pid"]) for process in system.state()["others"]) if _name(pid) == "gcs_server"
+    )
 
 
 async def hand_off(site: Site, document: str) -> None:
@@ -122,7 +129,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "postgres": kill_postgres,
     "controller": kill_controller,
     "handoff": hand_off,
-    "gcs": kill_gcs,  # the last, for what follows it runs while another Ray takes over
+    "gcs": kill_gcs,
 }
 
 

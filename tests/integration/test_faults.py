@@ -5,6 +5,8 @@ The benchmark measures how long people wait; here only right and wrong count.
 """
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.failover.bench import bench_of
-from benchmarks.failover.faults import FAULTS
+from benchmarks.failover.faults import FAULTS, gcs_pid
 from tests.support.system import System, running_system
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -40,3 +42,9 @@ def test_all_that_is_stored_is_whole_after_all_of_that(attacked: System) -> None
     done = subprocess.run([*command, "--data", str(attacked.data)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["documents"] >= len(FAULTS)
+
+
+def test_it_stops_while_another_ray_is_about_to_take_over(attacked: System) -> None:
+    os.kill(gcs_pid(attacked), signal.SIGKILL)
+    attacked.wait_for(lambda: "Another Ray is started" in attacked.output.rpartition("is ready again")[2])
+    attacked.stop()
