@@ -30,14 +30,23 @@ def someone_serves(cluster_map: ClusterMap, leases: Leases) -> bool:
 
 
 def evictions(
-    cluster_map: ClusterMap, leases: Leases, now: float, healthy_since: float | None, ttl_s: float, ourselves: str = ""
+    cluster_map: ClusterMap,
+    leases: Leases,
+    now: float,
+    healthy_since: float | None,
+    ttl_s: float,
+    ourselves: str = "",
+    dead: Sequence[str] = (),
 ) -> list[str]:
     """Hosts to remove now, never `ourselves`. `healthy_since`, on the clock of `now`: since when Redis has answered
-    every time, and nobody was removed."""
-    if healthy_since is None or now - healthy_since < ttl_s or not someone_serves(cluster_map, leases):
+    every time, and nobody was removed. Of `dead` it is known without their leases; they hold none."""
+    if not someone_serves(cluster_map, leases):
         return []
-    expired = [name for name in sorted(cluster_map.hosts) if leases.get(name) is None and name != ourselves]
-    return expired[: max(1, len(cluster_map.hosts) // 2)]
+    gone = list(dead)
+    if healthy_since is not None and now - healthy_since >= ttl_s:
+        expired = [name for name in sorted(cluster_map.hosts) if leases.get(name) is None and name != ourselves]
+        gone += [name for name in expired[: max(1, len(cluster_map.hosts) // 2)] if name not in dead]
+    return gone
 
 
 class Evictor:
@@ -91,11 +100,9 @@ class Evictor:
         self._seen = frozenset(cluster_map.hosts)
         if self._healthy_since is None or paused or left or not someone_serves(cluster_map, leases):
             self._healthy_since = now
-        gone = evictions(cluster_map, leases, now, self._healthy_since, self._ttl_s, self._ourselves)
+        gone = evictions(cluster_map, leases, now, self._healthy_since, self._ttl_s, self._ourselves, dead)
         if gone:
             self._healthy_since = now  # the next half waits as long
-        if someone_serves(cluster_map, leases):
-            gone = [*dead, *(name for name in gone if name not in dead)]
         return await self._remove(cluster_map, gone)
 
     async def _bury(self, cluster_map: ClusterMap) -> list[str]:

@@ -135,9 +135,8 @@ class Result:
 class Lab:
     """Starts the processes. Each prints one JSON object as its last line."""
 
-    def __init__(self, folder: Path, progress: Progress) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._progress = progress
         self._node = node.find_node()
 
     def ours(self, mode: str, build: str) -> dict[str, Any]:
@@ -173,7 +172,7 @@ def measure(rounds: int) -> Result:
         bar = progress.add_task("Writing what is to be done", total=4 * rounds + 2 + 2 * len(workloads.TRACES))
         folder = Path(name)
         workloads.write(FOLDER, folder)
-        lab = Lab(folder, progress)
+        lab = Lab(folder)
 
         def step(words: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             progress.update(bar, description=words)

@@ -22,7 +22,8 @@ from coscribe.ot.text import collapse, read_text
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Delta:
     """`at` and `by` are a delta of one plain component as integers: it inserts `by` > 0 units at `at` (their text is
-    `typed`) or deletes `-by` from there. `by` is 0 for every other one. Nothing is written to after construction."""
+    `typed`) or deletes `-by` from there. `by` is 0 for every other one. What can be seen of it never
+    changes."""
 
     # The components of a plain delta are made when they are asked for: most are applied and forgotten without.
     __slots__ = ("_components", "at", "by", "typed")

@@ -180,8 +180,6 @@ class Rope:
         self._inside.length += grown
         self._gap = -1
 
-    # --- The cursor ---
-
     def _to(self, number: int, start: int) -> None:
         """Stands on the first segment of a block that starts at `start`."""
         block = self._blocks[number]

@@ -1,6 +1,5 @@
 """Real Chromium on the real system. Each test has a browser of its own and opens windows that share nothing."""
 
-import os
 import re
 import secrets
 import shutil
@@ -11,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, WebSocketRoute, sync_playwright
 
 from tests.browser.window import Window
+from tests.support.required import cannot_run
 from tests.support.system import System
 
 ARGUMENTS = [
@@ -22,10 +22,7 @@ ARGUMENTS = [
 def _chromium() -> str:
     path = shutil.which("chromium")
     if path is None:
-        reason = "there is no `chromium` on the PATH"
-        if "chromium" in os.environ.get("COSCRIBE_REQUIRE", ""):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        cannot_run("chromium", "there is no `chromium` on the PATH")
     return path
 
 

@@ -18,6 +18,7 @@ from loadtests.traces import read_trace
 from router.auth import Tokens
 from tests.docs.pages import DOCS, PAGES, README, ROOT, Block, Page
 from tests.support.cluster import SECRET, Cluster, cluster
+from tests.support.required import cannot_run
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -73,7 +74,7 @@ async def test_the_script_of_the_readme(redis_url: str, postgres_url: str, tmp_p
 @pytest.mark.services
 async def test_the_curl_commands_of_the_readme(redis_url: str, postgres_url: str, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
-        pytest.skip("no curl")
+        cannot_run("curl", "there is no `curl` on the PATH")
     async with cluster(redis_url, postgres_url, tmp_path / "data") as system:
         script = _here(_block(README, "sh", "With curl").text, system)
         said = await _run(

@@ -12,6 +12,7 @@ import pytest
 
 from tests.fuzz.__main__ import SEEDS, replay
 from tests.fuzz.plants import PLANTS
+from tests.support.required import cannot_run
 
 ROOT = Path(__file__).parents[2]
 RUNS = {"decode": 20_000, "submit": 5_000}
@@ -29,10 +30,11 @@ def test_nothing_is_found(target: str, tmp_path: Path) -> None:
     assert f"stat::number_of_executed_units: {RUNS[target]}" in done.stdout or "only runs the corpus" in done.stdout
 
 
-@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris cannot be imported")
 @pytest.mark.parametrize("plant", PLANTS)
 def test_what_was_planted_is_found(plant: str, tmp_path: Path) -> None:
     """Beginning with those seeds that do not show it."""
+    if importlib.util.find_spec("atheris") is None:
+        cannot_run("atheris", "atheris cannot be imported")
     target = PLANTS[plant].target
     seeds = tmp_path / "seeds"
     shutil.copytree(SEEDS / target, seeds)

