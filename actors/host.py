@@ -140,10 +140,7 @@ class ShardHost:
         self.activations += 1
         stage = self.heed_lease()
         section = Section(key, found.epoch, found.state, self._limits.delta, self._limits.window)
-        actor = SectionActor(
-            section, found.durable, found.snapshot_revision, self._log, self._store, self._clock, self._gone,
-            self.backlog,
-        )  # fmt: skip
+        actor = SectionActor(section, found.stored, self._log, self._store, self._clock, self._gone, self.backlog)
         waiting = self._loading.pop(key)
         away = suspensions != self._suspensions  # and somebody else may have been the owner meanwhile
         if away or not self._serving or self._ring().owner(key) != self.name:

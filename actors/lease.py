@@ -19,7 +19,7 @@ from persistence.records import Log, MapStore, Unavailable
 
 RENEWALS: Final = 3  # in one time to live
 SOFT_STOP: Final = 2 / 3  # of the time to live: one renewal has failed by then, and another may still succeed
-AS_OWNER: Final = frozenset({"activate", "reclaim", "commit", "announce"})  # methods of a log
+AS_OWNER: Final = frozenset({"activate", "reclaim", "commit", "announce", "keep_live"})  # methods of a log
 RETRIES: Final = 12  # in one time to live, after a renewal that failed
 
 

@@ -13,14 +13,25 @@ from typing import Final
 
 import structlog
 
+from actors.activation import Stored
 from actors.backlog import Backlog
 from coscribe import link
 from coscribe.batch import Batch, BatchHeader, LogEntry, encode_batch, entries_message
 from coscribe.names import SectionKey
 from coscribe.protocol import Head, NackCode
 from coscribe.protocol import encode as encode_message
-from coscribe.section import Doubt, Known, Later, Prepared, Refused, Section, Submission
-from persistence.records import Activation, Answer, DirtyMark, Durable, Log, Store, Unavailable
+from coscribe.section import ContentAt, Doubt, Known, Later, Prepared, Refused, Section, Submission
+from persistence.records import (
+    Activation,
+    Answer,
+    DirtyMark,
+    Durable,
+    LiveSnapshot,
+    Log,
+    Store,
+    StoredSnapshot,
+    Unavailable,
+)
 
 PAGE_ENTRIES: Final = 500
 PAGE_BYTES: Final = 2 * 1024 * 1024  # but for one entry that is longer
@@ -60,23 +71,25 @@ class SectionActor:
     def __init__(
         self,
         section: Section,
-        durable: Durable,
-        snapshot_revision: int,
+        stored: Stored,
         log: Log,
         store: Store,
         clock: Clock,
         on_gone: Callable[["SectionActor"], None],
         backlog: Backlog,
     ) -> None:
-        self.section, self.durable, self.snapshot_revision = section, durable, snapshot_revision
+        self.section, self.durable = section, stored.durable
+        self.snapshot_revision, self.live_revision = stored.snapshot_revision, stored.live_revision
+        self.too_large_at: int | None = None  # the revision at which there was no room for a live snapshot
         self.closed = False
         self.used_ms = clock.now_ms()
         self.operations = 0
         self._log, self._store, self._clock, self._on_gone = log, store, clock, on_gone
         self._closing = False
         self._backlog = backlog.open()
-        if unflushed := section.entries_after(durable.revision, section.committed_revision):
+        if unflushed := section.entries_after(stored.durable.revision, section.committed_revision):
             self._backlog.add(unflushed[-1].revision, len(unflushed), sum(len(entry.entry) for entry in unflushed))
+        self._log_lost = False
         self._mark: DirtyMark | None = None
         self._token = clock.new_id()
         self._pump: asyncio.Task[None] | None = None
@@ -191,34 +204,43 @@ class SectionActor:
 
     async def _commit_all(self) -> None:
         delay_s = RETRY_FIRST_S
-        while batch := self._next_batch():
+        while not self.closed:
             try:
-                await self._ensure_dirty(batch)
-                answer = await self._log.commit(self.key, batch)
-                if answer is Answer.LOST and not self.closed:
+                if self._log_lost:
                     await self._append_lost()
+                elif batch := self.section.unanswered or self.section.freeze(self._clock.new_id()):
+                    await self._commit(batch)
+                else:
+                    return
             except Unavailable as error:
-                log_event.warning("commit unanswered", **self._names(), batch=batch.id, error=str(error))
+                log_event.warning("commit unanswered", **self._names(), error=str(error))
                 await asyncio.sleep(delay_s * (0.5 + self._clock.draw()))
                 delay_s = min(delay_s * 2, RETRY_CAP_S)
-                continue
-            delay_s = RETRY_FIRST_S
-            if self.closed:
-                return
-            match answer:
-                case Answer.OK | Answer.DUP:
-                    self._committed(batch)
-                case Answer.FENCED:
-                    self.leave("fenced")
-                case Answer.AHEAD:
-                    self.leave("the log is ahead of this owner")
-                case Answer.LOST:
-                    pass  # the same batch again, now that what it stands on is there; or we have left
+            else:
+                delay_s = RETRY_FIRST_S
 
-    def _next_batch(self) -> Batch | None:
+    async def _commit(self, batch: Batch) -> None:
+        await self._ensure_dirty(batch)
+        answer = await self._log.commit(self.key, batch)
         if self.closed:
-            return None
-        return self.section.unanswered or self.section.freeze(self._clock.new_id())
+            return
+        match answer:
+            case Answer.OK | Answer.DUP:
+                self._committed(batch)
+            case Answer.FENCED:
+                self.leave("fenced")
+            case Answer.AHEAD:
+                self.leave("the log is ahead of this owner")
+            case Answer.LOST:  # the same batch again, once what it stands on is there
+                self._log_lost = True
+
+    async def look_for_lost(self) -> None:
+        """The flusher misses entries in the log. If they are committed here, and the section is ours still, the log has
+        lost them, and they are appended again before anybody finds them missing. Raises Unavailable."""
+        committed = self.section.committed_revision
+        if await self._ask_end() < committed and not self.closed:
+            self._log_lost = True
+            self._commit_soon()
 
     async def _append_lost(self) -> None:
         """A failover of the log lost its end, and with it what was acknowledged. While nobody else has become the
@@ -235,7 +257,7 @@ class SectionActor:
             return
         self.section.reclaim(claimed.epoch)
         log_event.error("the log lost entries; they are appended again", **self._names(), entries=len(lost))
-        self._mark = None  # it may be lost too
+        self._mark = self.live_revision = None  # they may be lost too
         while lost and not self.closed:
             batch = self.section.batch_again(self._clock.new_id(), lost)
             await self._ensure_dirty(batch)
@@ -246,6 +268,7 @@ class SectionActor:
                 self.leave("another owner appends")
                 return
             del lost[: len(batch.entries)]
+        self._log_lost = False
 
     async def _ensure_dirty(self, batch: Batch) -> None:
         """Before the first append after a flush the section is marked, so that a sweeper finds it if we die."""
@@ -378,11 +401,34 @@ class SectionActor:
         await self._log.announce(self.key, encode_batch(header, body))
 
     async def drain(self) -> None:
-        """Take nothing more and commit what is prepared; then leave. What came meanwhile is answered `moved`."""
+        """Take nothing more and commit what is prepared; put the content where the next owner reads it together with
+        the log; then leave. What came meanwhile is answered `moved`."""
         self._closing = True
         if self._pump is not None:
             await asyncio.wait({self._pump})
+        if not self.closed and (found := self.section.snapshot(self.section.committed_revision)):
+            try:
+                await self.keep_live(found)
+            except Unavailable as error:  # the next owner has the log, and needs Postgres
+                log_event.warning("content not handed off", **self._names(), error=str(error))
         self.leave("handed off")
+
+    async def keep_live(self, found: ContentAt) -> None:
+        """Keep committed content in the log as the live snapshot. Raises Unavailable."""
+        section = self.section
+        if found.revision == self.live_revision:
+            return
+        snapshot = StoredSnapshot(found.revision, found.epoch, section.next, section.sealed, found.content)
+        live = LiveSnapshot(snapshot, self.durable, self.snapshot_revision)
+        if await self._log.keep_live(self.key, section.epoch, live):
+            self.live_revision = found.revision
+
+    async def drop_live(self, revision: int) -> None:
+        """Keep no live snapshot: the content is too large at this revision. Raises Unavailable."""
+        self.too_large_at = revision
+        if self.live_revision is not None:
+            await self._log.keep_live(self.key, self.section.epoch, None)
+            self.live_revision = None
 
     def leave(self, reason: str) -> None:
         """Stop being the owner, at once. Everything that is not durable goes back to the routers."""

@@ -39,6 +39,11 @@ def stream(key: SectionKey) -> str:
     return section(key) + ":log"
 
 
+def live(key: SectionKey) -> str:
+    """Hash of the section's live snapshot and its revision."""
+    return section(key) + ":live"
+
+
 def channel(key: SectionKey) -> str:
     """Pub/sub channel of the section's batches."""
     return section(key) + ":bus"

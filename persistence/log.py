@@ -5,13 +5,14 @@ published. Unavailable means that nobody knows; the same batch is then sent agai
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
 from coscribe.names import SectionKey
 from persistence import keys
 from persistence.group_commit import GroupCommit
+from persistence.live import decode_live, encode_live
 from persistence.reader import RedisLogReader, decode_entries, encode_meta
 from persistence.records import (
     MAX_BATCH_BYTES,
@@ -21,7 +22,9 @@ from persistence.records import (
     Batch,
     DirtyMark,
     Durable,
+    LiveSnapshot,
     LogState,
+    Unavailable,
 )
 from persistence.redis_client import TIMEOUT_S, Argument, Line, answering, execute, shared_client
 from persistence.script import Script
@@ -39,6 +42,7 @@ class RedisLog(RedisLogReader):
         super().__init__(client)
         self._commits = GroupCommit(line, Script("commit"))
         self._activate = Script("activate")
+        self._keep_live = Script("keep_live")
         self._release = Script("release")
         self._clear_dirty = Script("clear_dirty")
 
@@ -51,15 +55,17 @@ class RedisLog(RedisLogReader):
         """How many round trips all commits took so far."""
         return self._commits.round_trips
 
-    async def activate(self, key: SectionKey, durable: Durable) -> Activation:
-        arguments = (durable.revision, durable.epoch)
-        epoch, head, rows = await self._activate.run(self._client, _section_keys(key), arguments)
-        return Activation(int(epoch), int(head), tuple(decode_entries(rows)))
+    async def activate(self, key: SectionKey, durable: Durable | None) -> Activation:
+        arguments = ("", "") if durable is None else (durable.revision, durable.epoch)
+        found = await self._activate.run(self._client, _section_keys(key), arguments)
+        if found is None:
+            raise Unavailable(f"section {key.section} of document {key.document} is not in the log as a whole")
+        return _activation(*found)
 
     async def reclaim(self, key: SectionKey, durable: Durable, epoch: int, token: str) -> Activation | None:
         arguments = (durable.revision, durable.epoch, epoch, token)
         found = await self._activate.run(self._client, _section_keys(key), arguments)
-        return None if found is None else Activation(int(found[0]), int(found[1]), tuple(decode_entries(found[2])))
+        return None if found is None else _activation(*found)
 
     async def commit(self, key: SectionKey, batch: Batch) -> Answer:
         size = batch_bytes(batch)
@@ -67,7 +73,7 @@ class RedisLog(RedisLogReader):
         assert len(batch.entries) <= MAX_BATCH_ENTRIES, "a script blocks the server for all"
         assert size <= MAX_BATCH_BYTES or len(batch.entries) == 1, "a script blocks the server for all"
         arguments = tuple(_commit_arguments(key, batch))
-        reply: bytes = await self._commits.call(_section_keys(key), arguments, size)
+        reply: bytes = await self._commits.call((keys.meta(key), keys.stream(key)), arguments, size)
         return Answer(reply.decode())
 
     async def announce(self, key: SectionKey, published: bytes) -> None:
@@ -112,6 +118,11 @@ class RedisLog(RedisLogReader):
             if cursor == 0 or len(found) >= limit:
                 return sorted(found)[:limit]
 
+    async def keep_live(self, key: SectionKey, epoch: int, live: LiveSnapshot | None) -> bool:
+        names = (keys.meta(key), keys.live(key))
+        arguments = (epoch,) if live is None else (epoch, live.snapshot.revision, encode_live(live))
+        return bool(await self._keep_live.run(self._client, names, arguments))
+
     async def trim(self, key: SectionKey, through: int) -> None:
         if through <= 0:
             return
@@ -132,8 +143,12 @@ def batch_bytes(batch: Batch) -> int:
     return sum(len(entry.entry) for entry in batch.entries)
 
 
-def _section_keys(key: SectionKey) -> tuple[str, str]:
-    return keys.meta(key), keys.stream(key)
+def _section_keys(key: SectionKey) -> tuple[str, str, str]:
+    return keys.meta(key), keys.stream(key), keys.live(key)
+
+
+def _activation(epoch: bytes, head: bytes, rows: Sequence[Any], live: bytes | None = None) -> Activation:
+    return Activation(int(epoch), int(head), tuple(decode_entries(rows)), decode_live(live) if live else None)
 
 
 def _dirty_field(key: SectionKey) -> str:

@@ -45,15 +45,6 @@ class Answer(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Activation:
-    """What the activation script found. `tail` is the whole stream, without a gap in itself, oldest first."""
-
-    epoch: int
-    head: int
-    tail: tuple[LogEntry, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class LogState:
     """What the log says of a section: the epoch of its owner (not of its last entry), and its last revision."""
 
@@ -89,6 +80,27 @@ class StoredSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveSnapshot:
+    """A snapshot in the log beside the entries, so that the next owner needs no long-term store. It is behind neither
+    the entries that are trimmed there, nor what its writer knew to be in Postgres: `durable`, and a snapshot at
+    `stored_revision`."""
+
+    snapshot: StoredSnapshot
+    durable: Durable
+    stored_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """What the activation script found. `tail` is the whole stream, without a gap in itself, oldest first."""
+
+    epoch: int
+    head: int
+    tail: tuple[LogEntry, ...]
+    live: LiveSnapshot | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One life of a document. `created_ms` is server time."""
 
@@ -103,10 +115,12 @@ class Document:
 class Log(Protocol):
     """The durable order of every section, as owners use it. Every method raises Unavailable."""
 
-    async def activate(self, key: SectionKey, durable: Durable) -> Activation:
-        """Step the epoch to max(stored + 1, Redis time in ms, durable.epoch + 1) and read the tail, in one script.
+    async def activate(self, key: SectionKey, durable: Durable | None) -> Activation:
+        """Step the epoch to max(stored + 1, Redis time in ms, durable.epoch + 1) and read the tail and the live
+        snapshot, in one script.
 
-        `head` is the last revision ever generated, not lower than durable.revision."""
+        `head` is the last revision ever generated, not lower than durable.revision. Where the long-term store does not
+        say what is durable (None), only a section with a live snapshot is activated; Unavailable for another."""
 
     async def reclaim(self, key: SectionKey, durable: Durable, epoch: int, token: str) -> Activation | None:
         """The same for the owner of `epoch`, whose log has lost its end; None if the section has had another owner
@@ -135,6 +149,10 @@ class Log(Protocol):
     async def state(self, key: SectionKey) -> LogState | None:
         """Where the log ends and whose it is: so an owner sees that there is a newer one. None when the keys are
         missing."""
+
+    async def keep_live(self, key: SectionKey, epoch: int, live: LiveSnapshot | None) -> bool:
+        """Keep it in place of the one before, or none (None). False, and nothing is changed, if `epoch` is not the
+        section's, if the log does not reach the snapshot's revision, or if there is a newer one."""
 
     async def trim(self, key: SectionKey, through: int) -> None:
         """Forget entries up to and with revision `through`. The caller knows that Postgres holds them."""

@@ -1,18 +1,23 @@
--- Step a section's epoch and read its whole stream.
--- KEYS: meta hash, stream
--- ARGV: durable revision, durable epoch; for an owner that claims its section again, its epoch and a token of its own
--- Nothing for such an owner if the section has had another since; its token tells a call whose reply was lost.
--- Else returns the epoch, the head and the entries of the stream. Numbers are doubles here: exact below 2^53, and written
+-- Step a section's epoch and read its whole stream and its live snapshot.
+-- KEYS: meta hash, stream, live hash
+-- ARGV: durable revision, durable epoch (both empty: nobody knows); for an owner that claims its section again, its epoch and a token of its own
+-- Nothing for such an owner if the section has had another since; its token tells a call whose reply was lost. Nothing
+-- where nobody knows what is durable and there is no live snapshot: the section may be much longer than its keys say.
+-- Else returns the epoch, the head, the entries of the stream and the live snapshot. Numbers are doubles here: exact below 2^53, and written
 -- with %.0f, for tostring would say 1.7e+12.
 
 local function text(number)
   return string.format('%.0f', number)
 end
 
-local durable, durable_epoch = tonumber(ARGV[1]), tonumber(ARGV[2])
+local durable, durable_epoch = tonumber(ARGV[1]) or 0, tonumber(ARGV[2]) or 0
 local mine, token = ARGV[3], ARGV[4]
 local stored = redis.call('HMGET', KEYS[1], 'epoch', 'rev', 'tip', 'claim')
 if mine and not (stored[1] and (tonumber(stored[1]) <= tonumber(mine) or stored[4] == token)) then
+  return false
+end
+local live = redis.call('HGET', KEYS[3], 'state')
+if ARGV[1] == '' and not (stored[1] and live) then
   return false
 end
 local revision = tonumber(stored[2] or '0')
@@ -51,5 +56,6 @@ local epoch = math.max(tonumber(stored[1] or '0') + 1, tonumber(mine or '0') + 1
 redis.call('HSET', KEYS[1], 'epoch', text(epoch), 'rev', text(head), 'tip', tip, 'claim', token or '')
 redis.call('PERSIST', KEYS[1])
 redis.call('PERSIST', KEYS[2])
+redis.call('PERSIST', KEYS[3])
 -- From 1-0: a section that a split made begins with a first record under 0-1, which is no entry.
-return { text(epoch), text(head), redis.call('XRANGE', KEYS[2], '1-0', '+') }
+return { text(epoch), text(head), redis.call('XRANGE', KEYS[2], '1-0', '+'), live }

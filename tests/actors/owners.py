@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import json
 
+from actors.activation import Stored
 from actors.backlog import Backlog
 from actors.section_actor import Clock, SectionActor
 from coscribe import link
@@ -58,7 +59,7 @@ class Owner:
         state = state or replay(newborn(), list(stream.entries), 1_000)
         section = Section(KEY, stream.epoch, state, Limits(), self.window)
         return SectionActor(
-            section, Durable(0, 0), 0, self.log, self.store, self.time.clock(), self.gone.append, self.backlog
+            section, Stored(Durable(0, 0)), self.log, self.store, self.time.clock(), self.gone.append, self.backlog
         )
 
     def reply(self, message: link.ToRouter) -> None:

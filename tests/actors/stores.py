@@ -13,6 +13,7 @@ from persistence.records import (
     DirtyMark,
     Document,
     Durable,
+    LiveSnapshot,
     LogState,
     StoredSnapshot,
     Unavailable,
@@ -29,6 +30,7 @@ class _Stream:
     batch: str = ""
     claim: str = ""
     entries: list[LogEntry] = field(default_factory=list)
+    live: LiveSnapshot | None = None
 
 
 class MemoryLog:
@@ -65,15 +67,19 @@ class MemoryLog:
         if self.down:
             raise Unavailable("the log is down")
 
-    async def activate(self, key: SectionKey, durable: Durable) -> Activation:
+    async def activate(self, key: SectionKey, durable: Durable | None) -> Activation:
         self.activating.set()
-        await self._called(f"activate {durable.revision}")
+        await self._called(f"activate {durable.revision if durable else 'alone'}")
         stream = self.stream(key)
+        if durable is None:
+            if stream.live is None:
+                raise Unavailable("there is no live snapshot")
+            durable = Durable(0, 0)
         if durable.revision > stream.revision:
             stream.entries, stream.revision = [], durable.revision
         stream.epoch = max(stream.epoch, durable.epoch) + 1
         stream.claim = ""
-        return Activation(stream.epoch, stream.revision, tuple(stream.entries))
+        return Activation(stream.epoch, stream.revision, tuple(stream.entries), stream.live)
 
     async def reclaim(self, key: SectionKey, durable: Durable, epoch: int, token: str) -> Activation | None:
         await self._called(f"reclaim {epoch}")
@@ -144,6 +150,16 @@ class MemoryLog:
         await self._called("state")
         stream = self.streams.get(key)
         return LogState(stream.epoch, stream.revision) if stream else None
+
+    async def keep_live(self, key: SectionKey, epoch: int, live: LiveSnapshot | None) -> bool:
+        await self._called(f"live {live.snapshot.revision if live else 'none'}")
+        stream = self.stream(key)
+        if stream.epoch != epoch or (live and live.snapshot.revision > stream.revision):
+            return False
+        if live and stream.live and live.snapshot.revision < stream.live.snapshot.revision:
+            return False
+        stream.live = live
+        return True
 
     async def trim(self, key: SectionKey, through: int) -> None:
         await self._called(f"trim {through}")

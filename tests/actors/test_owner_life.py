@@ -7,6 +7,7 @@ import pytest
 
 from actors.section_actor import HELD_MOST, UNCOMMITTED_MOST
 from coscribe import link
+from coscribe.section import ContentAt
 from persistence.records import Durable, Unavailable
 from tests.actors.owners import ANN, BOB, CAT, KEY, Owner, codes, moved
 from tests.support.virtual_time import until_idle, virtual_time
@@ -142,6 +143,34 @@ async def test_a_drain_commits_what_is_prepared_and_moves_the_rest() -> None:
     await draining
     assert owner.take() == [moved(held), moved(late)]
     assert [entry.revision for entry in owner.logged] == [1, 2]
+    assert owner.gone == [owner.actor]
+
+
+@virtual_time
+async def test_a_drain_leaves_the_content_beside_the_log() -> None:
+    owner = Owner()
+    await owner.typed(2)
+    await owner.actor.keep_live(ContentAt(1, owner.actor.section.epoch, b"[]"))
+    owner.log.hold()
+    owner.submit(["y"], 2, 3)
+    owner.submit(["z"], 2, 1, BOB)
+    draining = asyncio.create_task(owner.actor.drain())
+    await until_idle()
+    assert owner.gone == []
+    owner.log.release_held()
+    await draining
+    live = owner.log.stream(KEY).live
+    assert live is not None
+    assert (live.snapshot.revision, live.snapshot.content) == (4, b'["zyxx\\n"]')
+    assert owner.log.calls[-1] == "live 4"
+
+
+@virtual_time
+async def test_a_drain_that_cannot_leave_the_content_leaves_the_log() -> None:
+    owner = Owner()
+    await owner.typed(2)
+    owner.log.down = True
+    await owner.actor.drain()
     assert owner.gone == [owner.actor]
 
 

@@ -33,9 +33,7 @@ class Place:
         found = await activate(KEY, self.log, self.store, KEEP)
         section = Section(KEY, found.epoch, found.state, Limits(), WindowLimits())
         clock = Time().clock()
-        return SectionActor(
-            section, found.durable, found.snapshot_revision, self.log, self.store, clock, lambda _: None, Backlog(2**30)
-        )
+        return SectionActor(section, found.stored, self.log, self.store, clock, lambda _: None, Backlog(2**30))
 
     async def typed(self, actor: SectionActor, first: int, last: int) -> None:
         for cseq in range(first, last + 1):

@@ -157,6 +157,7 @@ def test_keys_and_channels() -> None:
         keys.document("<id>"),
         keys.meta(key),
         keys.stream(key),
+        keys.live(key),
         keys.channel(key),
         keys.presence("<id>", "<inc>"),
         *keys.roster("<id>", "<inc>"),

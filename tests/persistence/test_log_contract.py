@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from persistence.records import Answer, DirtyMark, Durable, LogState
+from persistence.records import Answer, DirtyMark, Durable, LiveSnapshot, LogState, StoredSnapshot, Unavailable
 from tests.persistence.implementations import OpenLog
 from tests.persistence.samples import KEY, NEW, OTHER, batch, entries, entry
 
@@ -212,6 +212,62 @@ async def test_release_keeps_what_is_not_durable_and_what_a_newer_owner_has(open
         assert not await log.release(KEY, LogState(old, 2), 1)
         assert await log.commit(KEY, batch(2, 3, new)) is Answer.OK
         assert not await log.release(OTHER, LogState(0, 0), 1)
+
+
+def live(revision: int, epoch: int, content: bytes = b'["x"]') -> LiveSnapshot:
+    return LiveSnapshot(StoredSnapshot(revision, epoch, None, "7", content), Durable(1, 5), 1)
+
+
+async def test_the_next_owner_finds_the_live_snapshot_as_it_was(open_log: OpenLog) -> None:
+    async with open_log() as log:
+        first = await log.activate(KEY, NEW)
+        assert first.live is None
+        await log.commit(KEY, batch(0, 3, first.epoch))
+        odd = live(2, first.epoch, bytes(range(256)))
+        assert await log.keep_live(KEY, first.epoch, odd)
+        found = await log.activate(KEY, NEW)
+        assert (found.live, found.tail) == (odd, entries(1, 3, first.epoch))
+        assert (await log.activate(OTHER, NEW)).live is None
+
+
+async def test_without_word_of_what_is_durable_a_live_snapshot_is_needed(open_log: OpenLog) -> None:
+    async with open_log() as log:
+        with pytest.raises(Unavailable):
+            await log.activate(KEY, None)
+        assert await log.state(KEY) is None
+        first = await log.activate(KEY, Durable(4, 9))
+        with pytest.raises(Unavailable):
+            await log.activate(KEY, None)
+        assert await log.state(KEY) == LogState(first.epoch, 4)
+        await log.keep_live(KEY, first.epoch, live(4, 9))
+        alone = await log.activate(KEY, None)
+        assert (alone.head, alone.live) == (4, live(4, 9))
+        assert alone.epoch > first.epoch
+
+
+async def test_a_live_snapshot_is_of_the_owner_and_never_older(open_log: OpenLog) -> None:
+    async with open_log() as log:
+        assert not await log.keep_live(KEY, 7, live(0, 0))
+        old = (await log.activate(KEY, NEW)).epoch
+        await log.commit(KEY, batch(0, 5, old))
+        assert await log.keep_live(KEY, old, live(3, old))
+        assert not await log.keep_live(KEY, old, live(2, old))
+        assert not await log.keep_live(KEY, old, live(6, old)), "nobody may see what is not in the log"
+        assert await log.keep_live(KEY, old, live(3, old)), "a retry after a lost reply"
+        new = (await log.activate(KEY, NEW)).epoch
+        assert not await log.keep_live(KEY, old, live(5, old))
+        assert not await log.keep_live(KEY, old, None)
+        assert (await log.activate(KEY, NEW)).live == live(3, old)
+        assert not await log.keep_live(KEY, new, live(5, old))
+
+
+async def test_a_live_snapshot_may_be_dropped(open_log: OpenLog) -> None:
+    async with open_log() as log:
+        epoch = (await log.activate(KEY, NEW)).epoch
+        assert await log.keep_live(KEY, epoch, None)
+        await log.keep_live(KEY, epoch, live(0, 0))
+        assert await log.keep_live(KEY, epoch, None)
+        assert (await log.activate(KEY, NEW)).live is None
 
 
 async def test_a_mark_is_cleared_only_under_its_token(open_log: OpenLog) -> None:

@@ -8,7 +8,7 @@ from coscribe.names import SectionKey
 from persistence import keys
 from persistence.bus import RedisBus
 from persistence.reader import RedisLogReader
-from persistence.records import Answer, Durable, LogState, Unavailable
+from persistence.records import Answer, Durable, LiveSnapshot, LogState, StoredSnapshot, Unavailable
 from persistence.redis_client import execute
 from tests.persistence.logs import activate_all, log_and_client, log_at, sections
 from tests.persistence.proxy import bad_line
@@ -125,16 +125,25 @@ async def test_released_keys_expire_together_and_activation_keeps_them(redis_url
     async with log_and_client(redis_url) as (log, client):
 
         async def lifetimes() -> list[int]:
-            return [await execute(client, "PEXPIRETIME", key) for key in (keys.meta(KEY), keys.stream(KEY))]
+            names = (keys.meta(KEY), keys.stream(KEY), keys.live(KEY))
+            return [await execute(client, "PEXPIRETIME", name) for name in names]
 
         epoch = (await log.activate(KEY, NEW)).epoch
         await log.commit(KEY, batch(0, 2, epoch))
-        assert await lifetimes() == [-1, -1]
+        await log.keep_live(KEY, epoch, LiveSnapshot(StoredSnapshot(2, epoch, None, None, b"[]"), NEW, 0))
+        assert await lifetimes() == [-1, -1, -1]
         assert await log.release(KEY, LogState(epoch, 2), 3_600_000)
-        meta, stream = await lifetimes()
-        assert meta == stream > 0
+        meta, stream, live = await lifetimes()
+        assert meta == stream == live > 0
         await log.activate(KEY, Durable(2, epoch))
-        assert await lifetimes() == [-1, -1]
+        assert await lifetimes() == [-1, -1, -1]
+
+
+async def test_a_damaged_live_snapshot_is_as_good_as_none(redis_url: str) -> None:
+    async with log_and_client(redis_url) as (log, client):
+        await log.activate(KEY, NEW)
+        await execute(client, "HSET", keys.live(KEY), "rev", 0, "state", b"\x95junk")
+        assert (await log.activate(KEY, NEW)).live is None
 
 
 async def test_an_expired_section_goes_on_from_the_long_term_store(redis_url: str) -> None:

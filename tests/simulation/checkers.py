@@ -11,7 +11,7 @@ from coscribe.batch import Batch
 from coscribe.names import SectionKey
 from coscribe.ot import OWN_LIMITS, Content, Delta, Embed, Insert, Retain, decode
 from coscribe.protocol import decode_op_entry
-from persistence.records import LogEntry, StoredSnapshot
+from persistence.records import LiveSnapshot, LogEntry, StoredSnapshot
 from tests.simulation.postgres_server import PostgresServer
 from tests.simulation.redis_server import RedisServer
 
@@ -112,6 +112,12 @@ class Logs:
 
     def snapshotted(self, key: SectionKey, snapshot: StoredSnapshot) -> None:
         self.seen("a stored snapshot", key, snapshot.revision, snapshot.epoch, snapshot.content)
+
+    def kept_live(self, key: SectionKey, live: LiveSnapshot) -> None:
+        at = live.snapshot
+        self.seen("a live snapshot", key, at.revision, at.epoch, at.content)
+        if live.durable.revision > self.history(key).stored:
+            self._fail(f"a live snapshot says that {live.durable.revision} entries are stored, and they are not")
 
     def seen(self, name: str, key: SectionKey, revision: int, epoch: int, content: bytes) -> None:
         """Somebody shows the section at a revision: it must be what the log says of it."""

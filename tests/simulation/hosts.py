@@ -49,6 +49,7 @@ class SimHost(RunningHost):
         )
         self._network, self._process = node.world.network, process
         self._port = parts.who
+        self._open = True
 
     async def _listen(self) -> str:
         self._network.listen(self._port, self._process, self._accepted)
@@ -56,7 +57,12 @@ class SimHost(RunningHost):
 
     def _accepted(self, end: End) -> None:
         socket = LinkSocket(end)
-        asyncio.get_running_loop().create_task(self._serve(socket))
+        asyncio.get_running_loop().create_task(self._serve(socket) if self._open else socket.close())
+
+    async def _close_port(self) -> None:
+        self._open = False
+        self._network.close_port(self._port)
+        await super()._close_port()
 
     async def _serve(self, socket: LinkSocket) -> None:
         self._links[socket] = None  # type: ignore[index]

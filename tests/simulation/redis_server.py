@@ -11,7 +11,7 @@ from typing import Protocol
 from coscribe.batch import Batch
 from coscribe.names import SectionKey
 from persistence import keys
-from persistence.records import Activation, Answer, DirtyMark, Durable, LogEntry, LogState
+from persistence.records import Activation, Answer, DirtyMark, Durable, LiveSnapshot, LogEntry, LogState, Unavailable
 
 CLIENT_ID_MS = 7 * 24 * 3_600_000
 
@@ -24,6 +24,8 @@ class Witness(Protocol):
     def appended(self, who: str, key: SectionKey, batch: Batch, marked: bool) -> None: ...
 
     def unmarked(self, key: SectionKey) -> None: ...
+
+    def kept_live(self, key: SectionKey, live: LiveSnapshot) -> None: ...
 
     def trimmed(self, key: SectionKey, through: int) -> None: ...
 
@@ -48,6 +50,7 @@ class SectionLog:
     claim: str = ""
     last: int = 0  # the last id ever generated in the stream
     entries: list[LogEntry] = field(default_factory=list)
+    live: LiveSnapshot | None = None
     expires_ms: int | None = None
 
 
@@ -80,8 +83,12 @@ class RedisServer:
             return None
         return log
 
-    def activate(self, who: str, key: SectionKey, durable: Durable) -> Activation:
+    def activate(self, who: str, key: SectionKey, durable: Durable | None) -> Activation:
         log = self._log(key) or SectionLog(0, 0)
+        if durable is None:
+            if log.live is None:
+                raise Unavailable("the section is not in the log as a whole")
+            durable = Durable(0, 0)
         head = max(log.revision, log.last, durable.revision)
         tip = log.tip
         if durable.revision > max(log.revision, log.last):
@@ -92,7 +99,7 @@ class RedisServer:
         self.logs[key] = log
         if self.witness:
             self.witness.activated(who, key, epoch, head)
-        return Activation(epoch, head, tuple(log.entries))
+        return Activation(epoch, head, tuple(log.entries), log.live)
 
     def reclaim(self, who: str, key: SectionKey, durable: Durable, epoch: int, token: str) -> Activation | None:
         log = self._log(key)
@@ -137,6 +144,19 @@ class RedisServer:
     def heads(self, sections: Sequence[SectionKey]) -> Sequence[tuple[int, int] | None]:
         found = [self._log(key) for key in sections]
         return [None if log is None else (log.revision, log.tip) for log in found]
+
+    def keep_live(self, key: SectionKey, epoch: int, live: LiveSnapshot | None) -> bool:
+        log = self._log(key)
+        if log is None or log.epoch != epoch:
+            return False
+        if live is not None:
+            oldest = log.live.snapshot.revision if log.live else 0
+            if not oldest <= live.snapshot.revision <= log.revision:
+                return False
+            if self.witness:
+                self.witness.kept_live(key, live)
+        log.live = live
+        return True
 
     def trim(self, key: SectionKey, through: int) -> None:
         log = self._log(key)

@@ -15,6 +15,7 @@ from persistence.records import (
     DirtyMark,
     Document,
     Durable,
+    LiveSnapshot,
     LogEntry,
     LogState,
     StoredSnapshot,
@@ -40,8 +41,8 @@ class SimReader:
 class SimLog(SimReader):
     """Implements records.Log."""
 
-    async def activate(self, key: SectionKey, durable: Durable) -> Activation:
-        name = f"activate {durable.revision}"
+    async def activate(self, key: SectionKey, durable: Durable | None) -> Activation:
+        name = f"activate {durable.revision if durable else 'alone'}"
         return await self._wire.call(name, lambda: self._server.activate(self._who, key, durable), again=True)
 
     async def reclaim(self, key: SectionKey, durable: Durable, epoch: int, token: str) -> Activation | None:
@@ -72,6 +73,10 @@ class SimLog(SimReader):
 
     async def state(self, key: SectionKey) -> LogState | None:
         return await self._wire.call("state", lambda: self._server.state(key), again=True)
+
+    async def keep_live(self, key: SectionKey, epoch: int, live: LiveSnapshot | None) -> bool:
+        name = f"live {live.snapshot.revision if live else 'none'}"
+        return await self._wire.call(name, lambda: self._server.keep_live(key, epoch, live), again=True)
 
     async def trim(self, key: SectionKey, through: int) -> None:
         if through > 0:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+from actors.activation import Stored
 from actors.backlog import Backlog
 from actors.section_actor import Clock, SectionActor, messages_of
 from coscribe import link
@@ -45,7 +46,7 @@ async def owner(wire: DeafWire, redis: RedisServer) -> SectionActor:
     epoch = (await log.activate(KEY, NEW)).epoch
     section = Section(KEY, epoch, newborn(), Limits(), WindowLimits())
     clock = Clock(lambda: 1_000, lambda: 0.5, iter(map(str, range(99))).__next__)
-    return SectionActor(section, NEW, 0, log, store, clock, lambda actor: None, Backlog(2**30))
+    return SectionActor(section, Stored(NEW), log, store, clock, lambda actor: None, Backlog(2**30))
 
 
 async def ask(actor: SectionActor, after: int) -> link.ToRouter:
