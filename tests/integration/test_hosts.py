@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from actors.host_server import RunningHost
 from actors.upkeep import UpkeepSettings
 from cluster.ring import Ring
+from cluster.watcher import change_map
 from coscribe.client import DocumentClient
 from coscribe.names import SectionKey
 from persistence import keys
@@ -154,6 +156,49 @@ async def test_redis_is_killed_and_comes_back_while_people_type(
             for host in system.hosts.values():
                 for key, actor in list(host.host.sections.items()):
                     assert actor.section.committed_revision >= acknowledged[key.document]
+
+
+@pytest.mark.parametrize("planned", [True, False], ids=["handed off", "taken over"])
+async def test_documents_change_hands_while_postgres_is_down(
+    planned: bool, redis_url: str, own_postgres: Postgres, tmp_path: Path
+) -> None:
+    async with cluster(redis_url, own_postgres.url, tmp_path) as system:
+        await system.start_host("host-1", SOON)
+        async with typing(clients(system, DOCUMENTS)):
+            await until_live(system)
+            own_postgres.kill()
+            leaves = max(system.hosts, key=lambda name: len(system.hosts[name].host.sections))
+            host = system.hosts.pop(leaves)
+            if planned:
+                await host.stop()
+            else:
+                await crash(host)
+            # `typing` ends only after everybody has typed more, and checks that nothing is lost or doubled.
+        active = [key.document for other in system.hosts.values() for key in other.host.sections]
+        assert sorted(active) == DOCUMENTS
+        await own_postgres.start()
+        if not planned:
+            await host.stop()
+
+
+async def until_live(system: Cluster) -> None:
+    """Every document has a live snapshot that its owner knows of."""
+
+    def live() -> list[str]:
+        actors = [actor for host in system.hosts.values() for actor in host.host.sections.values()]
+        return sorted(actor.key.document for actor in actors if actor.live_revision is not None)
+
+    async with asyncio.timeout(30):
+        while live() != DOCUMENTS:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def crash(host: RunningHost) -> None:
+    """It owns nothing any more, leaves nothing to anybody, and is removed from the map."""
+    assert host._task is not None
+    host._task.cancel()
+    host.host.suspend()
+    await change_map(host.map_store, lambda present: present.without_host(host.settings.name))
 
 
 async def test_while_postgres_is_down_editing_goes_on(redis_url: str, own_postgres: Postgres, tmp_path: Path) -> None:
