@@ -1,5 +1,6 @@
 """What an audit reads of the two stores, a bounded piece at a time. It writes nothing: not even a migration."""
 
+import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -12,6 +13,7 @@ from coscribe.names import SectionKey
 from persistence import keys
 from persistence import store_sql as sql
 from persistence.audit import ChunkRow, LogEnd, SnapshotRow, Unreadable
+from persistence.live import decode_live
 from persistence.postgres import TIMEOUT_S, session_settings, unavailable
 from persistence.reader import decode_entries
 from persistence.records import ConfigurationError, Durable, LogEntry
@@ -87,7 +89,9 @@ class AuditStores:
     async def snapshots(self, key: SectionKey) -> list[SnapshotRow]:
         with unavailable():
             rows = await self._connection.fetch(sql.SNAPSHOTS, key.incarnation, key.section)
-        return [SnapshotRow(row["rev"], row["epoch"], row["next"], row["sealed"], row["content"]) for row in rows]
+        found = [SnapshotRow(row["rev"], row["epoch"], row["next"], row["sealed"], row["content"]) for row in rows]
+        revision, state = await execute(self._client, "HMGET", keys.live(key), "rev", "state")
+        return found if revision is None else [*found, _live_row(int(revision), state)]
 
     async def durable(self, key: SectionKey) -> Durable:
         with unavailable():
@@ -117,6 +121,15 @@ class AuditStores:
         """A page of it, from this revision on."""
         rows = await execute(self._client, "XRANGE", keys.stream(key), f"{first}-0", "+", "COUNT", STREAM_PAGE)
         return [_entry(row_id, fields) for row_id, fields in rows]
+
+
+def _live_row(revision: int, state: bytes) -> SnapshotRow:
+    """The log's live snapshot as if it were a row; without content where it cannot be read."""
+    live = decode_live(state)
+    if live is None:
+        return SnapshotRow(revision, 0, None, None, b"")
+    at = live.snapshot
+    return SnapshotRow(at.revision, at.epoch, at.next, at.sealed, zlib.compress(at.content, 1))
 
 
 def _revision(row_id: bytes) -> int:

@@ -174,6 +174,16 @@ async def snapshot_is_not_the_replay(at: Stored) -> None:
     await at.execute("UPDATE snapshots SET content = $1 WHERE rev = $2", content, row["rev"])
 
 
+async def live_snapshot_is_not_the_replay(at: Stored) -> None:
+    state = await at.redis.hget(keys.live(at.key), "state")
+    assert b"x" in state
+    await at.redis.hset(keys.live(at.key), "state", state.replace(b"x", b"y", 1))
+
+
+async def live_snapshot_damaged(at: Stored) -> None:
+    await at.redis.hset(keys.live(at.key), "state", b"?")
+
+
 async def next_section_missing(at: Stored) -> None:
     await at.execute("UPDATE snapshots SET next = '7' WHERE rev = (SELECT max(rev) FROM snapshots)")
 
@@ -191,6 +201,8 @@ DAMAGES: dict[Callable[[Stored], Awaitable[None]], set[str]] = {
     durable_revision_too_high: {"durable"},
     head_too_low: {"head"},
     snapshot_is_not_the_replay: {"snapshot"},
+    live_snapshot_is_not_the_replay: {"snapshot"},
+    live_snapshot_damaged: {"damaged"},
     next_section_missing: {"chain"},
 }
 
@@ -202,7 +214,7 @@ class Stores:
 
     def __init__(self, at: Stored) -> None:
         self.at = at
-        self.names = (keys.meta(at.key), keys.stream(at.key))
+        self.names = (keys.meta(at.key), keys.stream(at.key), keys.live(at.key))
         self.dumps: list[Any] = []
 
     async def save(self) -> None:
