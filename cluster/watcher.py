@@ -23,7 +23,7 @@ class MapWatcher:
 
     def __init__(self, store: MapStore, on_change: Callable[[], Awaitable[None]] | None = None) -> None:
         self.ring = Ring(ClusterMap())
-        self._store, self._on_change = store, on_change
+        self._store, self.on_change = store, on_change
         self._noticed = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
 
@@ -64,8 +64,8 @@ class MapWatcher:
             try:
                 await self.refresh()
                 if (view := self.ring.view) != applied:
-                    if self._on_change:
-                        await self._on_change()
+                    if self.on_change:
+                        await self.on_change()
                     applied = view
             except Unavailable as error:
                 log_event.warning("cluster map not read", error=str(error))

@@ -346,6 +346,7 @@ class Connection:
         assert place.pending is not None, "nothing to send"
         sent = self.router.links.submit(place.pending.message)
         place.pending.resend_at = now + (RESEND_AFTER_S if sent else MOVED_RETRY_S)
+        place.pending.view, place.pending.moved = self.router.view, False
 
     def refused(self, message: link.Refusal) -> None:
         place = self.places.get(message.key.section)
@@ -360,9 +361,15 @@ class Connection:
             place.room.head_is(message.revision)
 
     def moved(self, message: link.Moved, now: float) -> None:
+        """Send it again at once by a newer map, or by this one a little later."""
         place = self.places.get(message.key.section)
         if place and place.pending and place.pending.message.cseq == message.cseq:
-            place.pending.resend_at = now + MOVED_RETRY_S
+            place.pending.resend_at, place.pending.moved = now + MOVED_RETRY_S, True
+            self.map_changed(place, now)
+
+    def map_changed(self, place: Place, now: float) -> None:
+        if place.pending and place.pending.moved and place.pending.view < self.router.view:
+            self.resend(place, now)
 
     # --- The rest ---
 

@@ -18,6 +18,8 @@ class Pending:
 
     message: link.Submit
     resend_at: float
+    view: int = 0  # of the map by which it was sent
+    moved: bool = False  # who it was sent to does not own the section
 
 
 class Place:

@@ -83,6 +83,7 @@ class Router:
         self._empty_since: dict[str, float] = {}
         self._snapshots: dict[SectionKey, asyncio.Task[SnapshotIs]] = {}
         self._refs = count(1)
+        watcher.on_change = self._map_changed
         bus.listen(self._published, self._interrupted)
 
     def now(self) -> float:
@@ -204,6 +205,11 @@ class Router:
                     connection.moved(message, self.now())
             case _:
                 raise AssertionError("answers go to who asked")
+
+    async def _map_changed(self) -> None:
+        now = self.now()
+        for place in list(self.waiting):
+            place.connection.map_changed(place, now)
 
     def _link_broken(self) -> None:
         """What was sent on the link may be lost: send all that has no answer again, soon."""
