@@ -32,7 +32,6 @@ from persistence.bus import RedisBus
 from persistence.log import RedisLog
 from persistence.map_store import RedisMapStore
 from persistence.records import Bus, Log, MapStore, Store, Unavailable
-from persistence.redis_checks import Durability
 from persistence.redis_client import shared_client
 from persistence.store import PostgresStore
 
@@ -51,7 +50,7 @@ class HostSettings:
     cluster_secret: str
     bind: str = "127.0.0.1"
     lease_ttl_s: float = 3.0
-    durability: Durability = "fsync"
+    replicas: int = 0  # that must have an entry before anyone is told
     limits: Limits = field(default_factory=Limits)
     backlog_bytes: int = 256 * 2**20
     process: str = ""  # its name on its machine, for those who look whether it runs
@@ -285,7 +284,7 @@ async def serve_host(settings: HostSettings) -> RunningHost:
     async with contextlib.AsyncExitStack() as services:
         store = await PostgresStore.connect(settings.postgres_url)
         services.push_async_callback(store.aclose)
-        log = RedisLog.connect(settings.redis_url)
+        log = RedisLog.connect(settings.redis_url, replicas=settings.replicas)
         services.push_async_callback(log.aclose)
         redis = shared_client(settings.redis_url)
         services.push_async_callback(redis.aclose)

@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     postgres_url: SecretStr | None = Field(None, description="a Postgres 15 of yours; without it, a private one")
     ray_address: str | None = Field(None, description="a Ray cluster of yours; without it, a private one")
     durability: Durability = Field("fsync", description="what an acknowledged edit survives")
+    replicas: int = Field(1, ge=1, le=16, description="Redis replicas that must have an edit, at durability replica")
     token_secret: SecretStr | None = Field(None, description="key of access tokens; without it, a random one is kept")
     token_issuer: str = Field("coscribe", description="`iss` that access tokens must have")
     token_audience: str = Field("coscribe", description="`aud` that access tokens must have")

@@ -166,7 +166,7 @@ class HostActor(Actor):
                 cluster_secret=given(settings.cluster_secret),
                 bind=settings.host_bind,
                 lease_ttl_s=settings.lease_ttl_s,
-                durability=settings.durability,
+                replicas=settings.replicas if settings.durability == "replica" else 0,
                 limits=limits_of(settings),
                 backlog_bytes=settings.limit_backlog_bytes,
                 process=process_name(),

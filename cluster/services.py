@@ -66,7 +66,7 @@ class Services:
         await self._started("Valkey")
         client = shared_client(self.redis_url, CONNECT_TIMEOUT_S)
         try:
-            warnings = await check_server(client, self._settings.durability)
+            warnings = await check_server(client, self._settings.durability, self._settings.replicas)
         except (ConfigurationError, Unavailable) as error:
             raise CannotStart(f"Redis at {_place(self.redis_url)}: {error}") from None
         finally:

@@ -2,6 +2,10 @@
 
 What owners rely on: an answer OK means that the batch is in the log at the durability the server is set to, once, and
 published. Unavailable means that nobody knows; the same batch is then sent again.
+
+Where replicas are to have a batch before anyone is told, it is appended first and published once they have it. An owner
+that dies between the two leaves entries which nobody has seen; the next activation waits for replicas, then lets them
+be read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,43 +42,63 @@ FIELD_SEPARATOR: Final = "|"  # no part of a section key contains it
 class RedisLog(RedisLogReader):
     """Implements records.Log and records.LogReader."""
 
-    def __init__(self, line: Line, client: Redis) -> None:
-        super().__init__(client)
-        self._commits = GroupCommit(line, Script("commit"))
+    def __init__(self, line: Line, client: Redis, replicas: int = 0) -> None:
+        super().__init__(client, replicated=replicas > 0)
+        self._calls = GroupCommit(line, replicas)
+        self._commit = Script("commit")
+        self._publish = Script("publish")
         self._activate = Script("activate")
         self._keep_live = Script("keep_live")
         self._release = Script("release")
         self._clear_dirty = Script("clear_dirty")
 
     @classmethod
-    def connect(cls, url: str, timeout_s: float = TIMEOUT_S) -> "RedisLog":
-        return cls(Line(url, timeout_s), shared_client(url, timeout_s))
+    def connect(cls, url: str, timeout_s: float = TIMEOUT_S, replicas: int = 0) -> "RedisLog":
+        """`replicas`: how many must have an entry on disk before anyone is told."""
+        return cls(Line(url, timeout_s), shared_client(url, timeout_s), replicas)
 
     @property
     def round_trips(self) -> int:
         """How many round trips all commits took so far."""
-        return self._commits.round_trips
+        return self._calls.round_trips
 
     async def activate(self, key: SectionKey, durable: Durable | None) -> Activation:
         arguments = ("", "") if durable is None else (durable.revision, durable.epoch)
-        found = await self._activate.run(self._client, _section_keys(key), arguments)
-        if found is None:
+        claimed = await self._claim(key, arguments)
+        if claimed is None:
             raise Unavailable(f"section {key.section} of document {key.document} is not in the log as a whole")
-        return _activation(*found)
+        return claimed
 
     async def reclaim(self, key: SectionKey, durable: Durable, epoch: int, token: str) -> Activation | None:
         arguments = (durable.revision, durable.epoch, epoch, token)
-        found = await self._activate.run(self._client, _section_keys(key), arguments)
-        return None if found is None else _activation(*found)
+        return await self._claim(key, arguments)
+
+    async def _claim(self, key: SectionKey, arguments: Sequence[Argument]) -> Activation | None:
+        names = _section_keys(key)
+        if self._calls.replicas:
+            found = await self._calls.call(self._activate, names, arguments, 0)
+        else:
+            found = await self._activate.run(self._client, names, arguments)
+        if found is None:
+            return None
+        claimed = _activation(*found)
+        if self._calls.replicas:  # they have all of it by now
+            await self._publish.run(self._client, names[:1], (claimed.head, "", "", ""))
+        return claimed
 
     async def commit(self, key: SectionKey, batch: Batch) -> Answer:
         size = batch_bytes(batch)
         assert batch.entries, "a batch has entries"
         assert len(batch.entries) <= MAX_BATCH_ENTRIES, "a script blocks the server for all"
         assert size <= MAX_BATCH_BYTES or len(batch.entries) == 1, "a script blocks the server for all"
-        arguments = tuple(_commit_arguments(key, batch))
-        reply: bytes = await self._commits.call((keys.meta(key), keys.stream(key)), arguments, size)
-        return Answer(reply.decode())
+        at_once = not self._calls.replicas
+        arguments = tuple(_commit_arguments(batch, keys.channel(key) if at_once else ""))
+        reply: bytes = await self._calls.call(self._commit, (keys.meta(key), keys.stream(key)), arguments, size)
+        answer = Answer(reply.decode())
+        if not at_once and answer in (Answer.OK, Answer.DUP):
+            published = (batch.last, batch.entries[-1].epoch, keys.channel(key), batch.published)
+            await self._calls.call(self._publish, (keys.meta(key),), published, size, replicated=False)
+        return answer
 
     async def announce(self, key: SectionKey, published: bytes) -> None:
         await execute(self._client, "PUBLISH", keys.channel(key), published)
@@ -134,7 +158,7 @@ class RedisLog(RedisLogReader):
 
     async def aclose(self) -> None:
         """Send what is queued, then close the line and the client."""
-        await self._commits.aclose()
+        await self._calls.aclose()
         await super().aclose()
 
 
@@ -155,13 +179,13 @@ def _dirty_field(key: SectionKey) -> str:
     return FIELD_SEPARATOR.join(key)
 
 
-def _commit_arguments(key: SectionKey, batch: Batch) -> Iterator[Argument]:
+def _commit_arguments(batch: Batch, channel: str) -> Iterator[Argument]:
     yield batch.epoch
     yield batch.id
     yield batch.base
     yield batch.last
     yield batch.entries[-1].epoch
-    yield keys.channel(key)
+    yield channel
     yield batch.published
     for entry in batch.entries:
         yield encode_meta(entry)

@@ -28,10 +28,11 @@ def _decode_entry(row_id: bytes, fields: Sequence[bytes]) -> LogEntry:
 
 
 class RedisLogReader:
-    """Implements records.LogReader. A client that is handed in stays its owner's to close."""
+    """Implements records.LogReader. A client that is handed in stays its owner's to close. `replicated`: nothing is
+    read that replicas may not have yet."""
 
-    def __init__(self, client: Redis) -> None:
-        self._client = client
+    def __init__(self, client: Redis, replicated: bool = False) -> None:
+        self._client, self._replicated = client, replicated
 
     @classmethod
     def connect(cls, url: str, timeout_s: float = TIMEOUT_S) -> "RedisLogReader":
@@ -40,8 +41,14 @@ class RedisLogReader:
     async def read(self, key: SectionKey, after: int, limit: int) -> Sequence[LogEntry]:
         if limit <= 0:
             return []
+        end = "+"
+        if self._replicated:
+            published = await execute(self._client, "HGET", keys.meta(key), "published")
+            if published is not None and int(published) <= after:
+                return []
+            end = "+" if published is None else f"{int(published)}-0"
         # Not "(after-0": a first record under 0-1 is no entry.
-        rows = await execute(self._client, "XRANGE", keys.stream(key), f"{after + 1}-0", "+", "COUNT", limit)
+        rows = await execute(self._client, "XRANGE", keys.stream(key), f"{after + 1}-0", end, "COUNT", limit)
         return decode_entries(rows)
 
     async def heads(self, sections: Sequence[SectionKey]) -> Sequence[tuple[int, int] | None]:
@@ -49,9 +56,16 @@ class RedisLogReader:
             return []
         async with answering(self._client), self._client.pipeline(transaction=False) as pipeline:
             for key in sections:
-                pipeline.execute_command("HMGET", keys.meta(key), "rev", "tip")
+                pipeline.execute_command("HMGET", keys.meta(key), "rev", "tip", "published", "published_epoch")
             replies = await pipeline.execute()
-        return [None if revision is None else (int(revision), int(tip or 0)) for revision, tip in replies]
+        return [self._head(*reply) for reply in replies]
+
+    def _head(
+        self, revision: bytes | None, tip: bytes | None, published: bytes | None, epoch: bytes | None
+    ) -> tuple[int, int] | None:
+        if self._replicated and published is not None:
+            revision, tip = published, epoch
+        return None if revision is None else (int(revision), int(tip or 0))
 
     async def aclose(self) -> None:
         await self._client.aclose()

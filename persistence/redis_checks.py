@@ -17,26 +17,24 @@ from persistence.redis_client import execute
 Durability = Literal["memory", "process", "fsync", "replica"]
 
 FLOORS: Final = {"Redis": (7, 2), "Valkey": (8, 0)}
-_FSYNC: Final = {"process": ("everysec", "always"), "fsync": ("always",)}
+_FSYNC: Final = {"process": ("everysec", "always"), "fsync": ("always",), "replica": ("always",)}
 _SETTINGS: Final = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy")
 
 
-async def check_server(client: Redis, durability: Durability) -> Sequence[str]:
-    """Warnings. Raises ConfigurationError for a server that does not do, and Unavailable."""
+async def check_server(client: Redis, durability: Durability, replicas: int = 1) -> Sequence[str]:
+    """Warnings. Raises ConfigurationError for a server that does not do, and Unavailable. `replicas` are to have what
+    is acknowledged at durability `replica`."""
     if durability not in get_args(Durability):
         raise ConfigurationError(f"Durability {durability!r} is not one of {', '.join(get_args(Durability))}.")
-    if durability == "replica":
-        raise ConfigurationError(
-            "Durability 'replica' is not available yet. Use 'fsync': what is acknowledged is on the disk of Redis."
-        )
     info = _parse_info(await execute(client, "INFO"))
     _check_version(info)
     _check_role(info)
+    warnings = _check_replicas(info, replicas) if durability == "replica" else []
     try:
         settings = await _settings(client)
     except ResponseError:  # renamed, or not allowed to us
-        return _check_hidden(info, durability)
-    return _check_settings(settings, durability)
+        return [*warnings, *_check_hidden(info, durability)]
+    return [*warnings, *_check_settings(settings, durability)]
 
 
 def _parse_info(reply: bytes) -> Mapping[str, str]:
@@ -68,6 +66,16 @@ def _check_role(info: Mapping[str, str]) -> None:
         raise ConfigurationError("The Redis server runs in cluster mode, which is not supported yet: give a plain one.")
 
 
+def _check_replicas(info: Mapping[str, str], wanted: int) -> Sequence[str]:
+    connected = int(info.get("connected_slaves", "0"))
+    if connected >= wanted:
+        return []
+    return [
+        f"Durability 'replica' needs {wanted} replicas with an append-only file, and Redis has {connected}: no edit is "
+        "acknowledged until they are there."
+    ]
+
+
 def _check_settings(settings: Mapping[str, str], durability: Durability) -> Sequence[str]:
     policy = settings.get("maxmemory-policy", "noeviction")
     if policy != "noeviction":
@@ -91,9 +99,9 @@ def _check_settings(settings: Mapping[str, str], durability: Durability) -> Sequ
             f"Durability {durability!r} needs appendfsync {' or '.join(wanted)}, and Redis runs with {fsync}. Say: "
             f"CONFIG SET appendfsync {wanted[0]}, and put it into the server's configuration file{weaker}."
         )
-    if durability == "fsync" and settings.get("no-appendfsync-on-rewrite") == "yes":
+    if wanted == ("always",) and settings.get("no-appendfsync-on-rewrite") == "yes":
         raise ConfigurationError(
-            "Durability 'fsync' is not kept while Redis rewrites its append-only file, for it runs with "
+            f"Durability {durability!r} is not kept while Redis rewrites its append-only file, for it runs with "
             "no-appendfsync-on-rewrite yes. Say: CONFIG SET no-appendfsync-on-rewrite no."
         )
     return []

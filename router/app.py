@@ -96,7 +96,7 @@ class RouterApp:
             RouterSettings(settings.durability, settings.heartbeat_s, limits),
             MapWatcher(RedisMapStore(redis)),
             bus,
-            RedisLogReader(redis),
+            RedisLogReader(redis, replicated=settings.durability == "replica"),
             RedisRoster(redis),
             self._connect_link,
             self._redeem,

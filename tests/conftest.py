@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.services import Postgres, Valkey, running, short_folder
+from tests.support.services import Postgres, Valkey, pair, running, short_folder
 from tests.support.system import System, running_system
 
 ASYNC_TEST_TIMEOUT_S = 60
@@ -50,6 +50,26 @@ def own_valkey() -> Iterator[Valkey]:
     """A server of the test's own, to kill and to start again."""
     with short_folder() as folder, running(Valkey(folder)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def _replicated_valkey() -> Iterator[Valkey]:
+    with pair() as (primary, _):
+        yield primary
+
+
+@pytest.fixture
+def replicated_url(_replicated_valkey: Valkey) -> str:
+    """An empty server that has a replica, shared with the other tests."""
+    _replicated_valkey.clear()
+    return _replicated_valkey.url
+
+
+@pytest.fixture
+def own_pair() -> Iterator[tuple[Valkey, Valkey]]:
+    """A primary and a replica of the test's own."""
+    with pair() as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 -- Append a batch to a section's stream and publish it, or say why not.
 -- KEYS: meta hash, stream
--- ARGV: epoch, batch id, base, last, epoch of the last entry, channel, published; then `m` and `e` of each entry
+-- ARGV: epoch, batch id, base, last, epoch of the last entry, channel (empty: it is published later, by publish.lua),
+-- published; then `m` and `e` of each entry
 -- Lua does not roll back: every check stands before the first write.
 
 local stored = redis.call('HMGET', KEYS[1], 'epoch', 'rev', 'batch')
@@ -41,5 +42,7 @@ for i = 10, #ARGV, 2 do
   redis.call('XADD', KEYS[2], string.format('%.0f-0', revision_of), 'm', ARGV[i], 'e', ARGV[i + 1])
 end
 redis.call('HSET', KEYS[1], 'rev', ARGV[4], 'batch', ARGV[2], 'tip', ARGV[5])
-redis.call('PUBLISH', ARGV[6], ARGV[7])
+if ARGV[6] ~= '' then
+  redis.call('PUBLISH', ARGV[6], ARGV[7])
+end
 return 'OK'

@@ -3,9 +3,11 @@
 Real Redis and Postgres, real sockets; hosts and routers in this process."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 
 from actors.host_server import RunningHost
 from actors.upkeep import UpkeepSettings
@@ -16,8 +18,9 @@ from coscribe.names import SectionKey
 from persistence import keys
 from persistence.redis_client import shared_client
 from tests.integration.typing import typing
+from tests.persistence.proxy import bad_line
 from tests.support.cluster import Cluster, cluster
-from tests.support.services import Postgres, Valkey
+from tests.support.services import Postgres, Valkey, follow, promote
 
 pytestmark = pytest.mark.services
 
@@ -135,6 +138,34 @@ async def test_the_log_loses_its_end_while_people_type(redis_url: str, postgres_
                 for name in await client.keys(keys.EVERY_META):
                     await client.eval(FORGET, 1, name, 7)
                 await asyncio.gather(*(more(person) for person in people))
+
+
+async def test_redis_fails_over_to_its_replica_while_people_type(
+    own_pair: tuple[Valkey, Valkey], postgres_url: str, tmp_path: Path
+) -> None:
+    """What the replica does not have, nobody was told of. Afterwards the two have changed places."""
+    primary, replica = own_pair
+    same_password(replica, primary)
+    async with (
+        bad_line(primary.url) as (line, url),
+        cluster(url, postgres_url, tmp_path, hosts=2, routers=2, durability="replica") as system,
+        typing(clients(system, DOCUMENTS)),
+    ):
+        primary.kill()
+        promote(replica)
+        line.lead_to(Path(replica.url.rpartition("@")[2]))
+        line.cut()
+        await primary.start()
+        await asyncio.to_thread(follow, primary, replica)
+
+
+def same_password(server: Valkey, other: Valkey) -> None:
+    with redis.Redis.from_url(server.url) as client, redis.Redis.from_url(other.url) as theirs:
+        password = theirs.connection_pool.connection_kwargs["password"]
+        client.config_set("requirepass", password)
+    path = server.url.rpartition("@")[2]
+    assert server.service is not None
+    server.service = replace(server.service, url=f"unix://:{password}@{path}")
 
 
 async def more(person: DocumentClient) -> None:

@@ -32,6 +32,20 @@ def redis_log(request: pytest.FixtureRequest) -> OpenLog:
     return open_log
 
 
+def replicated_log(request: pytest.FixtureRequest) -> OpenLog:
+    url = request.getfixturevalue("replicated_url")
+
+    @asynccontextmanager
+    async def open_log() -> AsyncIterator[Log]:
+        log = RedisLog.connect(url, replicas=1)
+        try:
+            yield log
+        finally:
+            await log.aclose()
+
+    return open_log
+
+
 def postgres_store(request: pytest.FixtureRequest) -> OpenStore:
     url = request.getfixturevalue("postgres_url")
 
@@ -68,6 +82,7 @@ def simulated_store(request: pytest.FixtureRequest) -> OpenStore:
 
 LOG_IMPLEMENTATIONS: dict[str, Callable[[pytest.FixtureRequest], OpenLog]] = {
     "redis": redis_log,
+    "redis with a replica": replicated_log,
     "simulated": simulated_log,
 }
 STORE_IMPLEMENTATIONS: dict[str, Callable[[pytest.FixtureRequest], OpenStore]] = {

@@ -17,6 +17,10 @@ class Line:
         """The next request arrives; instead of its reply comes the end of the connection."""
         self._lose_next = True
 
+    def lead_to(self, server: Path) -> None:
+        """From now on; what is open stays until it is cut."""
+        self._server = server
+
     def cut(self) -> None:
         for writer in self._writers:
             writer.close()

@@ -93,7 +93,7 @@ async def test_only_what_was_refused_is_sent_again(redis_url: str) -> None:
         one, two = sections(2)
         epochs = await activate_all(log, [one, two])
         await log.commit(one, batch(0, 1, epochs[one]))
-        log._commits = GroupCommit(cast(Line, Forgetful(log._commits._line)), log._commits._script)
+        log._calls = GroupCommit(cast(Line, Forgetful(log._calls._line)))
         both = await asyncio.gather(
             log.commit(one, batch(1, 2, epochs[one])), log.commit(two, batch(0, 1, epochs[two]))
         )

@@ -44,7 +44,7 @@ async def test_the_server_that_comes_along_keeps_every_level(redis_url: str, dur
         ("process", "appendonly", "no", "CONFIG SET appendonly yes"),
         ("fsync", "no-appendfsync-on-rewrite", "yes", "CONFIG SET no-appendfsync-on-rewrite no"),
         ("memory", "maxmemory-policy", "allkeys-lru", "CONFIG SET maxmemory-policy noeviction"),
-        ("replica", "appendfsync", "always", "not available yet"),
+        ("replica", "appendfsync", "everysec", "CONFIG SET appendfsync always"),
         ("best", "appendfsync", "always", "is not one of"),
     ],
 )
@@ -65,6 +65,13 @@ async def test_what_does_is_accepted(
 ) -> None:
     config[name] = value
     assert await warnings_of(redis_url, durability, config) == []
+
+
+async def test_too_few_replicas_are_a_warning(redis_url: str, replicated_url: str) -> None:
+    async with shared_client(redis_url) as alone, shared_client(replicated_url) as followed:
+        assert ["needs 1 replicas" in warning for warning in await check_server(alone, "replica")] == [True]
+        assert await check_server(followed, "replica") == []
+        assert ["has 1" in warning for warning in await check_server(followed, "replica", 2)] == [True]
 
 
 async def test_a_server_that_hides_its_configuration_is_a_warning(redis_url: str) -> None:

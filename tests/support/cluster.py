@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from cluster.config import Settings, load
 from coscribe.client import DocumentClient
 from router.app import serve
 from router.auth import Identity, Tokens
+from tests.support.ports import free_port
 
 SECRET = "a secret of the tests, long enough for HS256"
 
@@ -62,8 +62,9 @@ class Cluster:
 
     async def start_host(self, name: str, upkeep: UpkeepSettings | None = None) -> RunningHost:
         settings = HostSettings(
-            name, self.redis_url, self.postgres_url, SECRET, lease_ttl_s=1.0, upkeep=upkeep or UpkeepSettings()
-        )
+            name, self.redis_url, self.postgres_url, SECRET, lease_ttl_s=1.0, upkeep=upkeep or UpkeepSettings(),
+            replicas=1 if self.given.get("durability") == "replica" else 0,
+        )  # fmt: skip
         host = self.hosts[name] = await serve_host(settings)
         return host
 
@@ -114,10 +115,3 @@ async def cluster(
                 await router.stop()
             for host in started.hosts.values():
                 await host.stop()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

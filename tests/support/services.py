@@ -18,6 +18,7 @@ import redis
 from cluster.embedded import Service
 from cluster.postgres import SETTINGS, start_postgres
 from cluster.valkey import start_valkey
+from tests.support.ports import free_port
 
 
 @contextmanager
@@ -58,6 +59,30 @@ class Valkey:
         with redis.Redis.from_url(self.url) as client:
             client.flushall()
             client.script_flush()
+
+
+def follow(replica: Valkey, primary: Valkey) -> None:
+    """Returns once the replica has what the primary has."""
+    with redis.Redis.from_url(primary.url) as client:
+        if client.config_get("port")["port"] == "0":
+            client.config_set("port", free_port())
+        client.config_set("repl-diskless-sync-delay", 0)
+        port = client.config_get("port")["port"]
+        password = client.connection_pool.connection_kwargs["password"]
+        with redis.Redis.from_url(replica.url) as follower:
+            follower.config_set("masterauth", password)
+            follower.replicaof("127.0.0.1", port)
+        for _ in range(300):
+            client.set("cs:replicated", 1)
+            _, has = client.execute_command("WAITAOF", 1, 1, 100)
+            if has:
+                return
+    raise TimeoutError("the replica does not follow")
+
+
+def promote(replica: Valkey) -> None:
+    with redis.Redis.from_url(replica.url) as client:
+        client.replicaof("NO", "ONE")
 
 
 # Faster than a database for each test. Whoever still holds on to what the last test left is cut off.
@@ -110,3 +135,14 @@ def running(service: _Service) -> Iterator[_Service]:
         yield service
     finally:
         asyncio.run(service.stop())
+
+
+@contextmanager
+def pair() -> Iterator[tuple[Valkey, Valkey]]:
+    """A primary and its replica."""
+    with (
+        short_folder() as one, short_folder() as other,
+        running(Valkey(one)) as primary, running(Valkey(other)) as replica,
+    ):  # fmt: skip
+        follow(replica, primary)
+        yield primary, replica

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster import launch as launcher
-from tests.support.cluster import free_port
+from tests.support.ports import free_port
 
 START_TIMEOUT_S = 90
 STOP_TIMEOUT_S = 60
