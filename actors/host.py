@@ -15,7 +15,8 @@ import structlog
 from actors.activation import activate
 from actors.backlog import Backlog
 from actors.lease import Stage
-from actors.section_actor import Clock, Reply, SectionActor
+from actors.questions import Reply
+from actors.section_actor import Clock, SectionActor
 from cluster.ring import Ring
 from coscribe import link
 from coscribe.names import SectionKey
@@ -239,13 +240,13 @@ def _hand_over(actor: SectionActor, message: link.ToHost, reply: Reply) -> None:
         case link.Submit():
             actor.submit(message, reply)
         case link.FetchSnapshot(request=request, fresh=fresh):
-            actor.fetch_snapshot(request, fresh, reply)
+            actor.questions.snapshot(request, fresh, reply)
         case link.FetchEntries(request=request, after=after):
-            actor.fetch_entries(request, after, reply)
+            actor.questions.entries(request, after, reply)
         case link.FetchComposed(request=request, after=after):
-            actor.fetch_composed(request, after, reply)
+            actor.questions.composed(request, after, reply)
         case link.FetchAcked(request=request, client=client):
-            actor.fetch_acked(request, client, reply)
+            actor.questions.acked(request, client, reply)
 
 
 def _turn_away(message: link.ToHost, reply: Reply) -> None:

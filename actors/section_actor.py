@@ -15,8 +15,9 @@ import structlog
 
 from actors.activation import Stored
 from actors.backlog import Backlog
+from actors.questions import Questions, Reply
 from coscribe import link
-from coscribe.batch import Batch, BatchHeader, LogEntry, encode_batch, entries_message
+from coscribe.batch import Batch, BatchHeader, encode_batch
 from coscribe.names import SectionKey
 from coscribe.protocol import Head, NackCode
 from coscribe.protocol import encode as encode_message
@@ -33,17 +34,12 @@ from persistence.records import (
     Unavailable,
 )
 
-PAGE_ENTRIES: Final = 500
-PAGE_BYTES: Final = 2 * 1024 * 1024  # but for one entry that is longer
-SNAPSHOT_LAG: Final = 64  # a cached snapshot so many entries old will do for a joiner: routers hold those entries
-HELD_MOST: Final = 1_000  # operations of one kind, or questions, that wait for an answer of the log
-READS_MOST: Final = 32  # questions for which a store is read at a time
+HELD_MOST: Final = 1_000  # operations of one kind that wait for an answer of the log
 UNCOMMITTED_MOST: Final = 5_000  # prepared entries while the log does not answer; more are refused as `unavailable`
 RETRY_FIRST_S: Final = 0.05
 RETRY_CAP_S: Final = 1.0
 
 log_event = structlog.get_logger("section")
-Reply = Callable[[link.ToRouter], None]
 _Offer = tuple[link.Submit, Reply]
 
 
@@ -94,22 +90,25 @@ class SectionActor:
         self._token = clock.new_id()
         self._pump: asyncio.Task[None] | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._reads = 0
         self._waiting: deque[_Waiting] = deque()  # what the commit publishes answers them
         self._duplicates: dict[str, _Waiting] = {}  # the last one of each client: answered at the commit
         self._held: list[_Offer] = []  # offered again after the commit
         self._doubted: list[_Offer] = []  # the log will be asked about these,
         self._asking: list[_Offer] = []  # and is asked about these now
-        self._snapshot_asks: list[tuple[int, int, Reply]] = []  # request, least revision, reply
+        self.questions = Questions(self, log, store)
 
     @property
     def key(self) -> SectionKey:
         return self.section.key
 
+    def touch(self) -> None:
+        """Somebody uses it."""
+        self.used_ms = self._clock.now_ms()
+
     # --- Operations ---
 
     def submit(self, message: link.Submit, reply: Reply) -> None:
-        self.used_ms = self._clock.now_ms()
+        self.touch()
         if self.closed:
             self._move(message, reply)
             return
@@ -139,7 +138,7 @@ class SectionActor:
             case Doubt():
                 self._hold(self._doubted, message, reply)
                 if not self._asking:
-                    self._start(self._verify())
+                    self.start(self._verify())
 
     def _hold(self, offers: list[_Offer], message: link.Submit, reply: Reply) -> None:
         if len(offers) >= HELD_MOST:
@@ -160,7 +159,7 @@ class SectionActor:
         while self._doubted and not self._asking:
             self._asking, self._doubted = self._doubted, []
             try:
-                end = await self._ask_end()
+                end = await self.ask_end()
             except Unavailable:
                 asked, self._asking = self._asking, []
                 for message, reply in asked:
@@ -173,7 +172,7 @@ class SectionActor:
                 else:
                     self.submit(message, reply)
 
-    async def _ask_end(self) -> int:
+    async def ask_end(self) -> int:
         """The last revision in the log. Leaves if it shows that we are not its owner any more. Raises Unavailable."""
         found = await self._log.state(self.key)
         unanswered = self.section.unanswered
@@ -187,9 +186,9 @@ class SectionActor:
 
     def _commit_soon(self) -> None:
         if self._pump is None or self._pump.done():
-            self._pump = self._start(self._commit_all())
+            self._pump = self.start(self._commit_all())
 
-    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks[task] = None
         task.add_done_callback(self._ended)
@@ -238,7 +237,7 @@ class SectionActor:
         """The flusher misses entries in the log. If they are committed here, and the section is ours still, the log has
         lost them, and they are appended again before anybody finds them missing. Raises Unavailable."""
         committed = self.section.committed_revision
-        if await self._ask_end() < committed and not self.closed:
+        if await self.ask_end() < committed and not self.closed:
             self._log_lost = True
             self._commit_soon()
 
@@ -286,110 +285,11 @@ class SectionActor:
         for done in [each for each in self._duplicates.values() if each.revision <= revision]:
             message = self._duplicates.pop(done.message.client).message
             done.reply(link.Duplicate(self.key, message.ref, message.client, message.cseq, done.revision))
-        self._answer_snapshots()
+        self.questions.committed()
         if self._held and not self._closing:
             held, self._held = self._held, []
             for message, reply in held:
                 self.submit(message, reply)
-
-    # --- Questions ---
-
-    def fetch_snapshot(self, request: int, fresh: bool, reply: Reply) -> None:
-        self.used_ms = self._clock.now_ms()
-        if self._cannot(len(self._snapshot_asks) >= HELD_MOST, request, reply):
-            return
-        least = self.section.committed_revision - (0 if fresh else SNAPSHOT_LAG)
-        self._snapshot_asks.append((request, least, reply))
-        self._answer_snapshots()
-
-    def _cannot(self, too_many: bool, request: int, reply: Reply) -> bool:
-        """Whether a question cannot be answered here, or not now; then that has been said."""
-        if self.closed:
-            reply(link.Refused(request, "moved", "this host does not own the section any more"))
-        elif too_many:
-            reply(link.Refused(request, "unavailable", "too many questions wait for the log"))
-        return self.closed or too_many
-
-    def _answer_snapshots(self) -> None:
-        if not self._snapshot_asks:
-            return
-        found = self.section.snapshot(max(least for _, least, _ in self._snapshot_asks))
-        if found is None:
-            return
-        message = self.section.snapshot_message(found)
-        asks, self._snapshot_asks = self._snapshot_asks, []
-        for request, _, reply in asks:
-            reply(link.SnapshotIs(request, found.revision, found.epoch, self.section.committed_revision, message))
-
-    def fetch_composed(self, request: int, after: int, reply: Reply) -> None:
-        if self._cannot(False, request, reply):
-            return
-        found = self.section.composed_after(after)
-        if found is None:
-            code = "ahead" if after > self.section.committed_revision else "stale"
-            reply(link.Refused(request, code, f"revision {after} is not in the history window"))
-        else:
-            reply(link.ComposedIs(request, *found))
-
-    def fetch_acked(self, request: int, client: str, reply: Reply) -> None:
-        if not self._cannot(False, request, reply):
-            reply(link.AckedIs(request, *self.section.last_accepted(client)))
-
-    def fetch_entries(self, request: int, after: int, reply: Reply) -> None:
-        """Plain entries after a revision: from the window, or from the stores for who was away for long."""
-        if self._cannot(False, request, reply):
-            return
-        base_epoch = self.section.epoch_at(after) if after else 0
-        entries = self.section.entries_after(after, PAGE_ENTRIES)
-        if base_epoch is not None and entries is not None:
-            reply(self._page(request, after, base_epoch, entries))
-        elif not self._cannot(self._reads >= READS_MOST, request, reply):
-            self._reads += 1
-            self._start(self._look_up(request, after, reply)).add_done_callback(self._looked_up)
-
-    async def _look_up(self, request: int, after: int, reply: Reply) -> None:
-        try:
-            if after > self.section.committed_revision:
-                await self._verify_revision(request, after, reply)
-            else:
-                await self._read_entries(request, after, reply)
-        except Unavailable as error:
-            reply(link.Refused(request, "unavailable", str(error)))
-
-    def _looked_up(self, _: asyncio.Task[None]) -> None:
-        self._reads -= 1
-
-    async def _verify_revision(self, request: int, after: int, reply: Reply) -> None:
-        """A revision from beyond what we know to be in the log. Who asks may have read a batch of ours whose answer
-        was lost, or one of a newer owner: only the log can say that it never was."""
-        end = await self._ask_end()
-        if self._cannot(False, request, reply):
-            return
-        if after > end:
-            reply(link.Refused(request, "ahead", f"revision {after} does not exist"))
-        else:
-            reply(link.Refused(request, "unavailable", f"revision {after} is not confirmed yet"))
-
-    async def _read_entries(self, request: int, after: int, reply: Reply) -> None:
-        from_ = max(after - 1, 0)  # the entry that led to `after` has its epoch
-        entries = list(await self._log.read(self.key, from_, PAGE_ENTRIES + 1))
-        if not entries or entries[0].revision != from_ + 1:
-            entries = list(await self._store.entries(self.key, from_, from_ + PAGE_ENTRIES + 1))
-        if self._cannot(False, request, reply):
-            return
-        entries = [entry for entry in entries if entry.revision <= self.section.committed_revision]
-        if not entries or entries[0].revision != from_ + 1:
-            reply(link.Refused(request, "unavailable", f"entries after revision {after} cannot be read now"))
-            return
-        base_epoch = entries.pop(0).epoch if after else 0
-        reply(self._page(request, after, base_epoch, entries[:PAGE_ENTRIES]))
-
-    def _page(self, request: int, after: int, base_epoch: int, entries: list[LogEntry]) -> link.EntriesAre:
-        page = _bounded(entries, PAGE_BYTES)
-        last = page[-1].revision if page else after
-        head, epoch = self.section.committed_revision, self.section.committed_epoch
-        messages = messages_of(self.key.section, page)
-        return link.EntriesAre(request, last, head, epoch, base_epoch, messages)
 
     # --- Life ---
 
@@ -440,13 +340,11 @@ class SectionActor:
         undone = [(each.message, each.reply) for each in (*self._waiting, *self._duplicates.values())]
         for message, reply in (*undone, *self._held, *self._asking, *self._doubted):
             self._move(message, reply)
-        for request, _, reply in self._snapshot_asks:
-            reply(link.Refused(request, "moved", reason))
         self._waiting.clear()
         self._duplicates.clear()
         for answered in (self._held, self._asking, self._doubted):
             answered.clear()
-        self._snapshot_asks.clear()
+        self.questions.leave(reason)
         self._on_gone(self)
 
     async def flushed(self, durable: Durable) -> None:
@@ -471,25 +369,3 @@ def _epoch_at_head(claimed: Activation, durable: Durable) -> int:
     if claimed.tail and claimed.tail[-1].revision == claimed.head:
         return claimed.tail[-1].epoch
     return durable.epoch if durable.revision == claimed.head else -1
-
-
-def _bounded(entries: list[LogEntry], most_bytes: int) -> list[LogEntry]:
-    """The first of the entries, as many as fit, one at least."""
-    size = 0
-    for index, entry in enumerate(entries):
-        size += len(entry.entry)
-        if size > most_bytes and index:
-            return entries[:index]
-    return entries
-
-
-def messages_of(section: str, entries: list[LogEntry]) -> list[bytes]:
-    """Wire messages of a run of entries, one for each epoch in it, each with its epoch."""
-    messages: list[bytes] = []
-    start = 0
-    for index in range(1, len(entries) + 1):
-        if index == len(entries) or entries[index].epoch != entries[start].epoch:
-            run = entries[start:index]
-            messages.append(entries_message(section, run[0].revision, (entry.entry for entry in run), run[0].epoch))
-            start = index
-    return messages

@@ -79,7 +79,7 @@ async def test_who_is_not_the_owner_any_more_answers_everything_moved_once(answe
         owner.submit(["c"], 1, client=CAT),  # held
     ]
     snapshot = owner.ask()
-    owner.actor.fetch_snapshot(snapshot, True, owner.reply)
+    owner.actor.questions.snapshot(snapshot, True, owner.reply)
     assert owner.take() == []
     owner.log.release_held()
     await until_idle()

@@ -191,7 +191,7 @@ async def test_questions_are_answered_while_draining() -> None:
     owner.log.hold()
     owner.submit(["a"])
     await until_idle()
-    owner.actor.fetch_snapshot(1, True, owner.reply)
+    owner.actor.questions.snapshot(1, True, owner.reply)
     draining = asyncio.create_task(owner.actor.drain())
     await until_idle()
     owner.log.release_held()
@@ -231,7 +231,7 @@ async def test_a_fault_in_a_question_is_one_too(monkeypatch: pytest.MonkeyPatch)
         raise LookupError("a mistake of ours")
 
     monkeypatch.setattr(owner.log, "state", fault)
-    owner.actor.fetch_entries(1, 9, owner.reply)
+    owner.actor.questions.entries(1, 9, owner.reply)
     await until_idle()
     assert owner.actor.closed
 

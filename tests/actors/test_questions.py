@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from actors import section_actor
-from actors.section_actor import HELD_MOST, READS_MOST
+from actors import questions
+from actors.questions import ASKS_MOST, READS_MOST
 from coscribe import link
 from coscribe.batch import decode_batch
 from coscribe.protocol import Entries, Head, decode_server_frame
@@ -35,7 +35,7 @@ async def test_entries_from_the_window() -> None:
     await owner.typed(3)
     owner.log.calls.clear()
     for after in (0, 2, 3):
-        owner.actor.fetch_entries(after, after, owner.reply)
+        owner.actor.questions.entries(after, after, owner.reply)
     first, second, third = owner.take()
     assert entries_of(first) == [(1, 1, 3)]
     assert (first.last, first.head, first.epoch, first.base_epoch) == (3, 3, 1, 0)  # type: ignore[union-attr]
@@ -53,7 +53,7 @@ async def test_a_message_of_entries_is_of_one_epoch() -> None:
     owner.actor = owner.activate()
     await owner.typed(2, BOB)
     owner.take()
-    owner.actor.fetch_entries(1, 1, owner.reply)
+    owner.actor.questions.entries(1, 1, owner.reply)
     (answer,) = owner.take()
     assert entries_of(answer) == [(2, 1, 1), (3, 2, 2)]
     assert (answer.epoch, answer.base_epoch) == (2, 1)  # type: ignore[union-attr]
@@ -63,7 +63,7 @@ async def test_a_message_of_entries_is_of_one_epoch() -> None:
 async def test_what_left_the_window_is_read_from_the_log() -> None:
     owner = Owner(window=NARROW)
     await owner.typed(10)
-    owner.actor.fetch_entries(1, 3, owner.reply)
+    owner.actor.questions.entries(1, 3, owner.reply)
     await until_idle()
     (answer,) = owner.take()
     assert entries_of(answer) == [(4, 1, 7)]
@@ -77,7 +77,7 @@ async def test_what_left_the_log_is_read_from_the_store() -> None:
     owner.store.stored[KEY] = list(owner.logged[:8])
     await owner.log.trim(KEY, 6)
     for after in (0, 3):
-        owner.actor.fetch_entries(1, after, owner.reply)
+        owner.actor.questions.entries(1, after, owner.reply)
         await until_idle()
         (answer,) = owner.take()
         assert entries_of(answer) == [(after + 1, 1, 8 - after)]
@@ -89,11 +89,11 @@ async def test_what_cannot_be_found_is_not_left_out() -> None:
     owner = Owner(window=NARROW)
     await owner.typed(10)
     await owner.log.trim(KEY, 6)
-    owner.actor.fetch_entries(1, 3, owner.reply)
+    owner.actor.questions.entries(1, 3, owner.reply)
     await until_idle()
     assert codes(owner.take()) == ["unavailable"]
     owner.store.down = owner.log.down = True
-    owner.actor.fetch_entries(1, 3, owner.reply)
+    owner.actor.questions.entries(1, 3, owner.reply)
     await until_idle()
     assert codes(owner.take()) == ["unavailable"]
 
@@ -103,14 +103,14 @@ async def test_a_page_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     owner = Owner(window=NARROW)
     await owner.typed(10)
     one = len(owner.logged[0].entry)
-    monkeypatch.setattr(section_actor, "PAGE_ENTRIES", 5)
-    owner.actor.fetch_entries(1, 0, owner.reply)
+    monkeypatch.setattr(questions, "PAGE_ENTRIES", 5)
+    owner.actor.questions.entries(1, 0, owner.reply)
     await until_idle()
-    monkeypatch.setattr(section_actor, "PAGE_BYTES", 2 * one)
-    owner.actor.fetch_entries(2, 0, owner.reply)
-    owner.actor.fetch_entries(3, 7, owner.reply)
-    monkeypatch.setattr(section_actor, "PAGE_BYTES", 1)
-    owner.actor.fetch_entries(4, 8, owner.reply)
+    monkeypatch.setattr(questions, "PAGE_BYTES", 2 * one)
+    owner.actor.questions.entries(2, 0, owner.reply)
+    owner.actor.questions.entries(3, 7, owner.reply)
+    monkeypatch.setattr(questions, "PAGE_BYTES", 1)
+    owner.actor.questions.entries(4, 8, owner.reply)
     await until_idle()
     pages = {answer.request: entries_of(answer) for answer in owner.take()}  # type: ignore[union-attr]
     assert pages == {1: [(1, 1, 5)], 2: [(1, 1, 1)], 3: [(8, 1, 2)], 4: [(9, 1, 1)]}
@@ -125,8 +125,8 @@ async def test_nothing_uncommitted_is_read_back_from_the_log() -> None:
     owner.submit(["x"], 10, 11)
     await until_idle()
     assert len(owner.logged) == 11
-    owner.actor.fetch_entries(1, 3, owner.reply)
-    owner.actor.fetch_entries(2, 9, owner.reply)
+    owner.actor.questions.entries(1, 3, owner.reply)
+    owner.actor.questions.entries(2, 9, owner.reply)
     await until_idle()
     assert [answer.last for answer in owner.take()] == [10, 10]  # type: ignore[union-attr]
 
@@ -137,7 +137,7 @@ async def test_a_revision_from_nowhere_makes_an_owner_ask_the_log(epoch: int, re
     owner = Owner()
     await owner.typed(3)
     owner.log.stream(KEY).epoch, owner.log.stream(KEY).revision = epoch, revision
-    owner.actor.fetch_entries(1, 4, owner.reply)
+    owner.actor.questions.entries(1, 4, owner.reply)
     await until_idle()
     assert codes(owner.take()) == [answer]
     assert owner.actor.closed is (answer == "moved")
@@ -148,11 +148,11 @@ async def test_readers_do_not_pile_up() -> None:
     owner = Owner(window=NARROW)
     await owner.typed(10)
     for request in range(READS_MOST + 3):
-        owner.actor.fetch_entries(request, 1, owner.reply)
+        owner.actor.questions.entries(request, 1, owner.reply)
     assert codes(owner.take()) == ["unavailable"] * 3
     await until_idle()
     assert len(owner.take()) == READS_MOST
-    owner.actor.fetch_entries(1, 1, owner.reply)
+    owner.actor.questions.entries(1, 1, owner.reply)
     await until_idle()
     assert isinstance(owner.take()[0], link.EntriesAre)
 
@@ -168,8 +168,8 @@ async def test_a_snapshot_is_of_what_is_committed() -> None:
     owner.submit(["y"], 2, 3)
     await until_idle()
     owner.submit(["z"], 2, 1, BOB)
-    owner.actor.fetch_snapshot(1, True, owner.reply)
-    owner.actor.fetch_snapshot(2, False, owner.reply)
+    owner.actor.questions.snapshot(1, True, owner.reply)
+    owner.actor.questions.snapshot(2, False, owner.reply)
     await until_idle()
     assert owner.take() == []
     owner.log.release_held()
@@ -187,10 +187,10 @@ async def test_a_snapshot_is_of_what_is_committed() -> None:
 async def test_a_joiner_takes_a_cached_one_and_hears_of_the_head() -> None:
     owner = Owner()
     await owner.typed(2)
-    owner.actor.fetch_snapshot(1, False, owner.reply)
+    owner.actor.questions.snapshot(1, False, owner.reply)
     await owner.typed(3, first=3)
-    owner.actor.fetch_snapshot(2, False, owner.reply)
-    owner.actor.fetch_snapshot(3, True, owner.reply)
+    owner.actor.questions.snapshot(2, False, owner.reply)
+    owner.actor.questions.snapshot(3, True, owner.reply)
     found = [(each.revision, each.head) for each in owner.take()]  # type: ignore[union-attr]
     assert found == [(2, 2), (2, 5), (5, 5)]
 
@@ -202,8 +202,8 @@ async def test_who_waits_for_snapshots_is_bounded() -> None:
     owner.submit(["x"])
     await until_idle()
     owner.submit(["y"], 0, 1, BOB)
-    for request in range(HELD_MOST + 2):
-        owner.actor.fetch_snapshot(request, True, owner.reply)
+    for request in range(ASKS_MOST + 2):
+        owner.actor.questions.snapshot(request, True, owner.reply)
     assert codes(owner.take()) == ["unavailable"] * 2
 
 
@@ -212,7 +212,7 @@ async def test_a_composed_change() -> None:
     owner = Owner(window=NARROW)
     await owner.typed(10)
     for request, after in enumerate((7, 3, 11)):
-        owner.actor.fetch_composed(request, after, owner.reply)
+        owner.actor.questions.composed(request, after, owner.reply)
     found, *refused = owner.take()
     assert isinstance(found, link.ComposedIs)
     assert (found.revision, found.epoch) == (10, 1)
@@ -223,8 +223,8 @@ async def test_a_composed_change() -> None:
 async def test_the_last_accepted_operation() -> None:
     owner = Owner()
     await owner.typed(2)
-    owner.actor.fetch_acked(1, "client-ann", owner.reply)
-    owner.actor.fetch_acked(2, BOB, owner.reply)
+    owner.actor.questions.acked(1, "client-ann", owner.reply)
+    owner.actor.questions.acked(2, BOB, owner.reply)
     assert owner.take() == [link.AckedIs(1, 2, 2), link.AckedIs(2, 0, 0)]
 
 
@@ -233,11 +233,11 @@ async def test_who_has_left_answers_no_question() -> None:
     owner = Owner()
     await owner.typed(2)
     owner.actor.leave("handed off")
-    owner.actor.fetch_entries(1, 0, owner.reply)
-    owner.actor.fetch_entries(2, 9, owner.reply)
-    owner.actor.fetch_composed(3, 0, owner.reply)
-    owner.actor.fetch_snapshot(4, True, owner.reply)
-    owner.actor.fetch_acked(5, BOB, owner.reply)
+    owner.actor.questions.entries(1, 0, owner.reply)
+    owner.actor.questions.entries(2, 9, owner.reply)
+    owner.actor.questions.composed(3, 0, owner.reply)
+    owner.actor.questions.snapshot(4, True, owner.reply)
+    owner.actor.questions.acked(5, BOB, owner.reply)
     said = owner.take()
     assert codes(said) == ["moved"] * 5
     assert [each.request for each in said] == [1, 2, 3, 4, 5]  # type: ignore[union-attr]
@@ -247,8 +247,8 @@ async def test_who_has_left_answers_no_question() -> None:
 async def test_nor_one_that_was_being_looked_up() -> None:
     owner = Owner(window=NARROW)
     await owner.typed(10)
-    owner.actor.fetch_entries(1, 3, owner.reply)
-    owner.actor.fetch_entries(2, 99, owner.reply)
+    owner.actor.questions.entries(1, 3, owner.reply)
+    owner.actor.questions.entries(2, 99, owner.reply)
     owner.actor.leave("handed off")
     await until_idle()
     assert codes(owner.take()) == ["moved"] * 2

@@ -108,8 +108,8 @@ def draw_plan(rng: random.Random) -> Plan:
 def _constants(rng: random.Random) -> dict[str, int]:
     small = {
         "coscribe.section.BATCH_ENTRIES": (1, 3),
-        "actors.section_actor.SNAPSHOT_LAG": (0, 4),
-        "actors.section_actor.PAGE_ENTRIES": (1, 5),
+        "actors.questions.SNAPSHOT_LAG": (0, 4),
+        "actors.questions.PAGE_ENTRIES": (1, 5),
         "actors.section_actor.HELD_MOST": (1, 4),
         "actors.section_actor.UNCOMMITTED_MOST": (2, 10),
         "actors.host.LOADING_MOST": (1, 3),

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from actors.activation import Stored
 from actors.backlog import Backlog
-from actors.section_actor import Clock, SectionActor, messages_of
+from actors.questions import messages_of
+from actors.section_actor import Clock, SectionActor
 from coscribe import link
 from coscribe.names import SectionKey
 from coscribe.ot import Limits
@@ -51,7 +52,7 @@ async def owner(wire: DeafWire, redis: RedisServer) -> SectionActor:
 
 async def ask(actor: SectionActor, after: int) -> link.ToRouter:
     answer: asyncio.Future[link.ToRouter] = asyncio.get_running_loop().create_future()
-    actor.fetch_entries(1, after, answer.set_result)
+    actor.questions.entries(1, after, answer.set_result)
     return await answer
 
 
