@@ -212,6 +212,7 @@ class SectionActor:
                 else:
                     return
             except Unavailable as error:
+                self._mark = None  # if the log fails over, it may have lost it
                 log_event.warning("commit unanswered", **self._names(), error=str(error))
                 await asyncio.sleep(delay_s * (0.5 + self._clock.draw()))
                 delay_s = min(delay_s * 2, RETRY_CAP_S)

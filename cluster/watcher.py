@@ -19,7 +19,7 @@ log_event = structlog.get_logger("map")
 
 
 class MapWatcher:
-    """`ring` is the newest known one. `on_change` is awaited after each new map, one call at a time."""
+    """`ring` is what the store said last. `on_change` is awaited after each new map, one call at a time."""
 
     def __init__(self, store: MapStore, on_change: Callable[[], Awaitable[None]] | None = None) -> None:
         self.ring = Ring(ClusterMap())
@@ -50,23 +50,21 @@ class MapWatcher:
 
     async def _read(self) -> None:
         encoded = await self._store.read()
-        if encoded is None:
-            return
-        found = decode_map(encoded)
-        if found.view > self.ring.view:
+        found = decode_map(encoded) if encoded else ClusterMap()
+        if found != self.ring.map:  # an older one too: a failover may have lost views, and views are given again then
             self.ring = Ring(found)
 
     async def run(self) -> None:
         """Follow the map until cancelled."""
-        applied = 0
+        applied = self.ring if self.ring.view == 0 else None
         while True:
             self._noticed.clear()
             try:
                 await self.refresh()
-                if (view := self.ring.view) != applied:
+                if (ring := self.ring) is not applied:
                     if self.on_change:
                         await self.on_change()
-                    applied = view
+                    applied = ring
             except Unavailable as error:
                 log_event.warning("cluster map not read", error=str(error))
             except Exception:  # top of a loop: it is tried again, with the next map or this one

@@ -284,9 +284,9 @@ class Connection:
                 self.outbox.push(message)
             if page.last == page.head:
                 room.position(page.head, page.epoch)
-            elif page.last == after:
-                await asyncio.sleep(BRING_UP_RETRY_S)
             room.head_is(page.head)
+            if page.last == after and room.since(after) is None:  # nothing new, and a room that is beyond the owner
+                await asyncio.sleep(BRING_UP_RETRY_S)
             after, epoch = page.last, None
 
     async def _page(self, place: Place, after: int, epoch: int | None) -> link.EntriesAre | None:

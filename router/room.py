@@ -27,11 +27,12 @@ RING_BYTES: Final = 4 * 1024 * 1024
 REPAIR_PAGE: Final = 500
 REPAIR_RETRY_S: Final = 0.2
 REPAIR_TRIES: Final = 50
+CONFIRMED: Final = 2
 
 log_event = structlog.get_logger("room")
 
-FromOwner = Callable[[SectionKey, int], Awaitable[EntriesAre]]
-"""Plain entries after a revision, from the section's owner; raises Unavailable."""
+FromOwner = Callable[[SectionKey, int], Awaitable[EntriesAre | None]]
+"""Plain entries after a revision, from the section's owner, None where that revision is no more; raises Unavailable."""
 
 
 class Member(Protocol):
@@ -75,6 +76,8 @@ class Room:
         self._ring_start = 0  # the ring has everything after this revision, up to head
         self._target = 0  # entries up to here are known to exist
         self._doubtful = False  # something may have been lost since the log was last read
+        self._short = False  # the log ends before our head
+        self._confirmed = 0  # how often the owner has said that it has our head
         self._repair: asyncio.Task[None] | None = None
 
     # --- What comes in ---
@@ -109,6 +112,16 @@ class Room:
         self._target = max(self._target, revision)
         self._repair_soon()
 
+    def log_ends(self, revision: int | None, known: int | None) -> None:
+        """Where the log ended, None for no log, when it was asked after we had `known`. If that is before it, either
+        the log lost its tail or the long-term store has everything. Only the owner knows. Where there is no log it is asked twice, for it may not have
+        noticed yet, and no more, for it would never be idle."""
+        self.head_is(revision or 0)
+        asked = revision is None and self._confirmed >= CONFIRMED
+        if (revision or 0) < (known or 0) and self.head is not None and not asked:
+            self._short = True
+            self._repair_soon()
+
     def position(self, revision: int, epoch: int) -> None:
         """The first thing known of the section: committed state at a revision."""
         if self.head is None:
@@ -123,7 +136,7 @@ class Room:
             member.fork()
         self._ring.clear()
         self._ring_entries = self._ring_bytes = 0
-        self.head, self._target = None, 0
+        self.head, self._target, self._short, self._confirmed = None, 0, False, 0
 
     def _append(self, held: _Held, authors: tuple[Author, ...]) -> None:
         self._ring.append(held)
@@ -134,7 +147,7 @@ class Room:
             self._ring_entries -= gone.last - gone.first + 1
             self._ring_bytes -= len(gone.messages)
             self._ring_start = gone.last
-        self.head, self.epoch = held.last, held.epoch
+        self.head, self.epoch, self._confirmed = held.last, held.epoch, 0
         cseqs = {author.client: author.cseq for author in authors}
         for member in self.members:
             if member.client in cseqs:
@@ -169,7 +182,7 @@ class Room:
 
     @property
     def _incomplete(self) -> bool:
-        return self.head is not None and (self._doubtful or self.head < self._target)
+        return self.head is not None and (self._doubtful or self._short or self.head < self._target)
 
     async def _read_log(self) -> None:
         """Until everything that is known to exist is here. What nobody can find after many tries was no entry."""
@@ -192,7 +205,7 @@ class Room:
                 await asyncio.sleep(REPAIR_RETRY_S)
         if self._incomplete:
             log_event.error("repair given up", **self._names(), head=self.head, target=self._target)
-            self._target, self._doubtful = 0, False
+            self._target, self._doubtful, self._short = 0, False, False
 
     async def _read_page(self) -> bool:
         """Read on from the head; True if that brought something. Raises Unavailable."""
@@ -210,11 +223,16 @@ class Room:
             for entry in entries:
                 if self.head is not None and entry.revision == self.head + 1:
                     self._append_entry(entry)
-        elif entries or self._target > before:  # trimmed from the stream, or lost there: its owner has it
+        elif entries or self._short or self._target > before:  # trimmed from the stream, or lost there
             found = await self._from_owner(self.key, before)
+            if found is None:
+                self._fork()
+                return False
+            self._confirmed += 1
             if verified or found.base_epoch == 0 or self._continues(found.base_epoch, epoch):
                 for message in found.messages:
                     self._append_message(message)
+        self._short = False
         return self.head not in (before, None)
 
     def _continues(self, found: int, known: int) -> bool:

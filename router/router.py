@@ -152,10 +152,12 @@ class Router:
             raise
         return room
 
-    async def _from_owner(self, key: SectionKey, after: int) -> EntriesAre:
+    async def _from_owner(self, key: SectionKey, after: int) -> EntriesAre | None:
         try:
             return await self.links.entries(key, after)
         except Answerless as problem:
+            if problem.code == "ahead" and await self.is_void(key, after):
+                return None
             raise Unavailable(str(problem)) from None
 
     def _published(self, channel: str, data: bytes) -> None:
@@ -275,10 +277,10 @@ class Router:
     async def _poll_heads(self) -> None:
         """A quiet section cannot stay stale: its head is looked up now and then."""
         rooms = [room for room in self._rooms.values() if room.members]
+        known = [room.head for room in rooms]
         heads = await self._reader.heads([room.key for room in rooms]) if rooms else []
-        for room, head in zip(rooms, heads, strict=True):
-            if head is not None:
-                room.head_is(head[0])
+        for room, before, head in zip(rooms, known, heads, strict=True):
+            room.log_ends(head[0] if head else None, before)
 
     async def stop(self, retry_after_s: float = 0.5) -> None:
         """Tell every client to come back, then close what is open."""

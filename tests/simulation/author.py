@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from coscribe.ot import Delta
-from tests.simulation.checkers import collapse, units
+from tests.simulation.texts import collapse, units
 
 UNITS = 80  # about so long are documents: short, so that people get in each other's way
 FORMATS = ({"bold": True}, {"bold": None}, {"color": "red"}, {"italic": True, "bold": True}, {"color": None})

@@ -45,11 +45,17 @@ class Tab:
         self._lazy_s = rng.choice((0.0, 0.0, 0.0, 0.2, 1.0))  # how long it looks at a frame before it takes the next
         self._pace = rng.choice((1.0, 1.0, 4.0, 15.0))
         self.process = Process(world.loop, self.name)
-        self.session = Session(f"{self.name}-session")
-        self.editor: Delta | None = None
         self.connects = rng.randrange(8)
         self.words = world.words(key.document)
         self._author = Author(rng, world.alphabet)
+        self._sessions = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """A session with nothing in it, under a client id of its own."""
+        self._sessions += 1
+        self.session = Session(f"{self.name}-session-{self._sessions}")
+        self.editor: Delta | None = None
         self._spoilt = False  # an edit that must be refused is among what is not acknowledged
         self._shown: list[Delta] = []  # changes that the editor has not taken up yet
         self._checked: dict[str, tuple[int, int]] = {}  # where each section stood when it was last checked
@@ -62,18 +68,36 @@ class Tab:
         self.process.start(self._type())
 
     def close(self) -> None:
-        """Gone for good. Whether what was under way was accepted, only the log can say."""
+        """Gone for good."""
+        self._leave_behind()
+        self.process.kill()
+        self.world.network.drop_all(self.process, self.rng.choice((0.0, 0.5, 20.0)))
+
+    def _leave_behind(self) -> None:
+        """Whether what was under way was accepted, only the log can say."""
         for copy in self.session.chain():
             base = copy.content.delta()
             if copy.in_flight:
                 self.words.left_behind(copy.in_flight.delta, base)
             self.words.left_behind(copy.pending, base)
-        self.process.kill()
-        self.world.network.drop_all(self.process, self.rng.choice((0.0, 0.5, 20.0)))
+
+    def _join_anew(self, why: str) -> None:
+        """What it has read is void. What is typed and not acknowledged is its user's to type again, or not."""
+        self.world.trace.add("fork", self.name, why)
+        if not self.world.logs.history(self.key).went_back:
+            self.world.fail(f"{self.name} was told of a fork, and the log has lost nothing: {why}")
+        self._leave_behind()
+        self._begin()
 
     @property
     def at_rest(self) -> bool:
         return self.session.joined and self.session.synced and self.session.settled
+
+    @property
+    def stands(self) -> tuple[int, int]:
+        """Revision and epoch."""
+        copy = self.session.chain()[0]
+        return copy.revision, copy.epoch
 
     # --- Typing ---
 
@@ -124,7 +148,8 @@ class Tab:
         copy = next(copy for copy in self.session.chain() if copy.id == event.section)
         self.words.refused(self.session.client_id, event.delta, copy.content.delta())
         self.world.trace.add("parked", self.name, f"{event.cseq} {event.code} {event.delta}")
-        if not self._spoilt or event.code is not NackCode.INVALID:
+        void = event.code is NackCode.AHEAD and self.world.logs.history(self.key).went_back
+        if not void and not (self._spoilt and event.code is NackCode.INVALID):
             self.world.fail(f"{self.name}: a good operation was refused: {event.code} {event.message}")
 
     def _check(self) -> None:
@@ -156,8 +181,8 @@ class Tab:
                 draw = self.rng.random()
                 await asyncio.sleep(max(wait_s * (1 + draw / 2), backoff_s(self._attempt, draw)))
                 self._attempt += 1
-        except (Forked, BadMessage) as error:
-            self.world.fail(f"{self.name}: {type(error).__name__} {error}")
+        except BadMessage as error:
+            self.world.fail(f"{self.name}: BadMessage {error}")
 
     async def _connection(self) -> float:
         addresses = self.world.router_addresses()
@@ -172,12 +197,16 @@ class Tab:
         self._wake.set()
         try:
             closed = await self._converse(end)
+        except Forked as fork:
+            closed = Closed(CloseCode.FORK, str(fork))
         finally:
             self._end = None
             self.session.disconnected()
             await end.close()
         self.world.trace.add("closed", self.name, closed)
-        if closed.code not in RETRIED:
+        if closed.code == CloseCode.FORK:
+            self._join_anew(closed.reason)
+        elif closed.code not in RETRIED:
             self.world.fail(f"{self.name} was shut out: {closed}")
         return self._asked_wait_s(closed.reason)
 

@@ -1,6 +1,7 @@
 """What lies between processes and stores fails: connections, whole ways, and the stores at their ends."""
 
 from cluster.controller import LEASE_NAME
+from tests.simulation.failover import Replica
 from tests.simulation.hosts import HostNode
 from tests.simulation.loop import Process
 from tests.simulation.routers import RouterNode
@@ -84,6 +85,14 @@ def redis_down(weather: Weather) -> None:
 def redis_stalls(weather: Weather) -> None:
     weather.world.redis_service.stall()
     weather.lasting("redis stalls", weather.about(2.0), weather.world.redis_service.go_on)
+
+
+@fault("lost tail")
+def lost_tail(weather: Weather) -> None:
+    """A replica falls behind, and a while later Redis fails over to it."""
+    replica = Replica(weather.world.redis)
+    seconds = weather.rng.choice((0.02, 0.2, 1.0)) * weather.about(1.0)
+    weather.lasting("lost tail", seconds, lambda: replica.take_over(weather.world))
 
 
 @fault("postgres down")

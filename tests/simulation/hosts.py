@@ -48,12 +48,12 @@ class SimHost(RunningHost):
             settings, parts.map_store, parts.bus, parts.log, parts.store, clock, asyncio.get_running_loop().time
         )
         self._network, self._process = node.world.network, process
-        self._port = parts.who
+        self.who = parts.who
         self._open = True
 
     async def _listen(self) -> str:
-        self._network.listen(self._port, self._process, self._accepted)
-        return self._port
+        self._network.listen(self.who, self._process, self._accepted)
+        return self.who
 
     def _accepted(self, end: End) -> None:
         socket = LinkSocket(end)

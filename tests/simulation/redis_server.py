@@ -19,6 +19,12 @@ CLIENT_ID_MS = 7 * 24 * 3_600_000
 class Witness(Protocol):
     """Is told of every change of the logs."""
 
+    def reclaims(self, who: str, key: SectionKey) -> None:
+        """An owner activates its own section anew: the next that is activated."""
+
+    def offered(self, who: str, key: SectionKey, missing: bool) -> None:
+        """A batch has come, and will be appended or refused. `missing`: the section has no keys."""
+
     def activated(self, who: str, key: SectionKey, epoch: int, head: int) -> None: ...
 
     def appended(self, who: str, key: SectionKey, batch: Batch, marked: bool) -> None: ...
@@ -106,12 +112,16 @@ class RedisServer:
         if log is None or (log.epoch > epoch and log.claim != token):
             return None
         log.epoch = max(log.epoch, epoch)
+        if self.witness:
+            self.witness.reclaims(who, key)
         claimed = self.activate(who, key, durable)
         log.claim = token
         return claimed
 
     def commit(self, who: str, key: SectionKey, batch: Batch) -> Answer:
         log = self._log(key)
+        if self.witness:
+            self.witness.offered(who, key, missing=log is None)
         if log is None:
             return Answer.FENCED
         if (refusal := self._refusal(log, batch)) is not None:

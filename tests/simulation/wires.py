@@ -63,6 +63,7 @@ class Service:
         self.name = name
         self.down = False
         self.stalled = False
+        self.connections = 0  # how often all of them have been lost to another server
         self.rates = Rates()
         self.broken: list[Callable[[], None]] = []  # called when it goes down, for its open connections
         self.sluggish: tuple[str, float] | None = None  # calls of this name take so many seconds longer
@@ -77,6 +78,12 @@ class Service:
 
     def start(self) -> None:
         self.down = False
+
+    def fail_over(self) -> None:
+        """Another server goes on in its place. What is on its way to the old one arrives nowhere."""
+        self.connections += 1
+        for told in list(self.broken):
+            told()
 
     def stall(self) -> None:
         self.stalled = True
@@ -114,6 +121,7 @@ class SimWire:
         if not self.process.alive or call.answer.done():
             return
         call.tries -= 1
+        call.connection = self.service.connections
         service, rates, rng = self.service, self.service.rates, self._rng
         if rng.random() < rates.lost_requests:
             self._trace.add("lost request", self.process.name, call.name)
@@ -141,7 +149,7 @@ class SimWire:
                 self._trace.add("lost request", self.process.name, name)
             else:  # TCP sends it again, for as long as it takes, whether anybody still waits for the answer or not
                 self._loop.after(HELD_RETRY_S, self._arrive, call)
-        elif service.down:
+        elif service.down or service.connections != call.connection:
             self._broke(call)
         elif service.stalled:
             self._give_up_in_time(call)
@@ -198,6 +206,7 @@ class _Call(Generic[T]):
     deadline: float
     tries: int
     patient: bool = False  # its deadline is set
+    connection: int = 0  # the service's, when it was sent
 
 
 def _short(result: object) -> str:

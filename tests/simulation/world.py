@@ -19,8 +19,9 @@ from tests.simulation import checkers
 from tests.simulation.author import new_alphabet
 from tests.simulation.bus import BusRates
 from tests.simulation.clients import Tab
-from tests.simulation.hosts import HostNode, Zombie
-from tests.simulation.loop import SimLoop, Stuck
+from tests.simulation.histories import History
+from tests.simulation.hosts import HostNode, SimHost, Zombie
+from tests.simulation.loop import Process, SimLoop, Stuck
 from tests.simulation.network import Network
 from tests.simulation.nodes import ControllerNode, Node
 from tests.simulation.plan import Plan, draw_plan, in_force
@@ -170,9 +171,11 @@ class World:
             return f"{', '.join(left)} lost the slot and goes on"
         for key, history in self.logs.of.items():
             head = len(history.entries)
-            behind = [tab.name for tab in tabs if tab.key == key and tab.session.revision() != head]
+            behind = [tab.name for tab in tabs if tab.key == key and tab.stands != history.head]
             if behind:
-                return f"{', '.join(behind)} not at revision {head}"
+                return f"{', '.join(behind)} not at revision {history.head}"
+            if owner := self.logs.owes(key):
+                return f"{owner} has not appended again what the log lost"
             if self.postgres.durable(key).revision != head:
                 return f"Postgres has {self.postgres.durable(key).revision} of {head} entries"
             if any(actor.section.unanswered for actor in self._owners(key, history)):
@@ -197,20 +200,25 @@ class World:
             checkers.at_rest(self.fail, key, history, self.redis, self.postgres)
             self._check_owner(key, history)
 
-    def _check_owner(self, key: SectionKey, history: checkers.History) -> None:
+    def _check_owner(self, key: SectionKey, history: History) -> None:
         for actor in self._owners(key, history):
             found = actor.section.snapshot(actor.section.committed_revision)
             if found is None or found.revision != len(history.entries):
                 self.fail("the owner has no snapshot of the newest revision")
             else:
                 self.logs.seen("the owner", key, found.revision, found.epoch, found.content)
+                self.logs.on_line("the owner", key, found.revision, found.epoch)
 
-    def _owners(self, key: SectionKey, history: checkers.History) -> list[SectionActor]:
+    def _owners(self, key: SectionKey, history: History) -> list[SectionActor]:
         """The owner under the newest epoch, if it is active: one at most."""
-        running = [node.running for node in self.of(HostNode) if node.up]
-        running += [zombie.running for zombie in self.zombies if zombie.process.alive]
-        actors = [found.host.sections[key] for found in running if found and key in found.host.sections]
+        actors = [found.host.sections[key] for _, found in self.hosts_alive() if key in found.host.sections]
         return [actor for actor in actors if actor.section.epoch == history.epoch]
+
+    def hosts_alive(self) -> list[tuple[Process, SimHost]]:
+        """Also those that stand still, or that others take for dead."""
+        found = [(node.process, node.running) for node in self.of(HostNode)]
+        found += [(zombie.process, zombie.running) for zombie in self.zombies]
+        return [(process, running) for process, running in found if process and process.alive and running]
 
     def end(self) -> None:
         for node in self.nodes.values():
