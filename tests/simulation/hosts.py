@@ -55,17 +55,13 @@ class SimHost(RunningHost):
         self._network.listen(self.who, self._process, self._accepted)
         return self.who
 
-    async def _close_port(self) -> None:
-        self._network.close_port(self.who)
-        await super()._close_port()
-
     def _accepted(self, end: End) -> None:
         socket = LinkSocket(end)
         asyncio.get_running_loop().create_task(self._serve(socket) if self._open else socket.close())
 
     async def _close_port(self) -> None:
         self._open = False
-        self._network.close_port(self._port)
+        self._network.close_port(self.who)
         await super()._close_port()
 
     async def _serve(self, socket: LinkSocket) -> None:
