@@ -18,7 +18,7 @@ from coscribe.names import SectionKey
 from coscribe.section import ContentAt, Known, Prepared, Section, WindowLimits
 from coscribe.session import Session
 from persistence.flusher import Flusher
-from persistence.records import Activation, Answer, Durable, LogEntry
+from persistence.records import Activation, Answer, DirtyMark, Durable, LogEntry
 from router.room import Room, _Held
 from tests.simulation.redis_server import RedisServer, SectionLog
 
@@ -218,9 +218,52 @@ def never_resends() -> Iterator[None]:
         yield
 
 
+@plant("redis loses", "redis slow", edit_every_s=0.15)
+def batch_re_formed_on_retry() -> Iterator[None]:
+    """A batch without an answer is sent again with what has come since, and a log that knows its id has it all."""
+    original = SectionActor._commit
+
+    async def commit(self: SectionActor, batch: Batch) -> None:
+        self.section._pending.frozen = None
+        await original(self, self.section.freeze(batch.id) or batch)
+
+    refused = RedisServer._refusal
+
+    def refusal(self: RedisServer, log: SectionLog, batch: Batch) -> Answer | None:
+        return Answer.DUP if log.batch == batch.id else refused(self, log, batch)
+
+    with patch.object(SectionActor, "_commit", commit), patch.object(RedisServer, "_refusal", refusal):
+        yield
+
+
+@plant("lost tail", edit_every_s=0.15)
+def lower_epoch_taken_for_fenced() -> Iterator[None]:
+    """An owner whose activation the log has lost leaves, and with it what only that owner still had."""
+    original = RedisServer._refusal
+
+    def refusal(self: RedisServer, log: SectionLog, batch: Batch) -> Answer | None:
+        return Answer.FENCED if log.epoch < batch.epoch else original(self, log, batch)
+
+    with patch.object(RedisServer, "_refusal", refusal):
+        yield
+
+
+@plant("redis slow", edit_every_s=0.15)
+def clears_the_dirty_mark_blindly() -> Iterator[None]:
+    """Whatever the token: also the mark of what was appended since."""
+
+    def clear_dirty(self: RedisServer, mark: DirtyMark) -> bool:
+        if self.marks.pop(mark.key, None) and self.witness:
+            self.witness.unmarked(mark.key)
+        return True
+
+    with patch.object(RedisServer, "clear_dirty", clear_dirty):
+        yield
+
+
 @plant()
-def forgets_the_dirty_mark() -> Iterator[None]:
-    """The mark is cleared whatever was appended since."""
+def sets_no_dirty_mark() -> Iterator[None]:
+    """What is appended stands in no index."""
 
     async def ensure(self: SectionActor, batch: Batch) -> None:
         return

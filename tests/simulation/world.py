@@ -37,17 +37,24 @@ N = TypeVar("N", bound=Node)
 START_MS = 1_700_000_000_000
 SETTLE_S = 45.0  # longer than the longest backoff and patience in a row
 LOOK_EVERY_S = 0.25
+DULL = (" frame  ", "  leases -> ", "  renew -> ", "  map -> ", "  heads -> ", "  dirty -> ", "  presence -> ", "  roster ")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     seed: int
+    plan: Plan
     violation: str | None
     digest: str
     lines: list[str]
     steps: int
     entries: int
     settled_s: float
+
+    @property
+    def story(self) -> list[str]:
+        """The lines without what goes on all the time."""
+        return [line for line in self.lines if not any(dull in line for dull in DULL)]
 
 
 class World:
@@ -238,7 +245,7 @@ def play(seed: int, plan: Plan | None = None) -> Outcome:
             world.fail(str(stuck))
     entries = sum(len(history.entries) for history in world.logs.of.values())
     lines = world.trace.lines
-    return Outcome(seed, world.violation, world.trace.digest, lines, world.loop.steps, entries, settled_s)
+    return Outcome(seed, world.plan, world.violation, world.trace.digest, lines, world.loop.steps, entries, settled_s)
 
 
 async def _play_and_end(world: World) -> float:
