@@ -114,8 +114,8 @@ class Room:
 
     def log_ends(self, revision: int | None, known: int | None) -> None:
         """Where the log ended, None for no log, when it was asked after we had `known`. If that is before it, either
-        the log lost its tail or the long-term store has everything. Only the owner knows. Where there is no log it is asked twice, for it may not have
-        noticed yet, and no more, for it would never be idle."""
+        the log lost its tail or the long-term store has everything. Only the owner knows. Where there is no log it is
+        asked twice, for it may not have noticed yet, and no more, for it would never be idle."""
         self.head_is(revision or 0)
         asked = revision is None and self._confirmed >= CONFIRMED
         if (revision or 0) < (known or 0) and self.head is not None and not asked:

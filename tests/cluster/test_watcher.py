@@ -66,13 +66,17 @@ async def test_a_read_that_began_before_is_not_new_enough(view: int) -> None:
 
 
 @virtual_time
-async def test_an_older_map_never_replaces_a_newer_one() -> None:
+async def test_a_map_that_went_back_counts_for_the_store_has_lost_what_was_newer() -> None:
+    """Who went on from the lost one would send everything to hosts that turn it away, for ever."""
     store = MemoryMapStore(cluster_map(4, "a"))
     watcher = MapWatcher(store)
     await watcher.refresh()
     store.put(cluster_map(3, "b"))
     await watcher.refresh()
-    assert watcher.ring.view == 4
+    assert watcher.ring.view == 3
+    store.put(cluster_map(3, "c"))
+    await watcher.refresh()
+    assert list(watcher.ring.map.hosts) == ["c"]
 
 
 @virtual_time

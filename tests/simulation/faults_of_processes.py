@@ -35,6 +35,15 @@ def crash_host(weather: Weather) -> None:
     _crash(weather, HostNode)
 
 
+@fault("crash at a step", weight=2)
+def crash_at_a_step(weather: Weather) -> None:
+    """At any await: after so many steps of the process, whatever it is about to do then."""
+    node = weather.pick([node for node in weather.world.nodes.values() if node.up])
+    if node is not None and (process := node.process) is not None:
+        half_open_s = weather.rng.choice((0.0, 0.0, 3.0))
+        process.fuse = weather.rng.randrange(150), partial(_kill, weather, node, process, half_open_s)
+
+
 @fault("crash router")
 def crash_router(weather: Weather) -> None:
     _crash(weather, RouterNode)

@@ -14,10 +14,27 @@ def partition(weather: Weather) -> None:
     tabs = [tab.name for tab in weather.world.open_tabs]
     ways = (routers, hosts), (tabs, routers), (hosts, ["redis"]), (routers, ["redis"]), (hosts, ["postgres"])
     one, other = weather.rng.choice((*ways, ([LEASE_NAME], ["redis"])))
+    zombies = [zombie.process.name for zombie in weather.world.zombies if zombie.process.alive]
+    everyone = [*hosts, *routers, *tabs, *zombies, LEASE_NAME, "redis", "postgres"]
     pair = weather.rng.choice(one), weather.rng.choice(other)
+    if weather.rng.random() < 0.2:  # any two parts, whether they speak or not
+        first, second = weather.rng.sample(everyone, 2)
+        pair = first, second
     seconds = weather.rng.choice((0.3, 2.0, 2.0, 12.0))
     weather.world.trace.add("partition", "", f"{pair[0]} {pair[1]} {seconds}")
     weather.world.network.partition(*pair, seconds)
+
+
+@fault("cut off")
+def cut_off(weather: Weather) -> None:
+    """One part hears from no other."""
+    if node := weather.pick([node for node in weather.world.nodes.values() if node.up]):
+        seconds = weather.rng.choice((0.3, 2.0, 12.0))
+        weather.world.trace.add("cut off", node.name, seconds)
+        others = [*weather.world.nodes, *(tab.name for tab in weather.world.open_tabs), "redis", "postgres"]
+        for other in others:
+            if other != node.name:
+                weather.world.network.partition(node.name, other, seconds)
 
 
 @fault("isolate host")

@@ -45,6 +45,7 @@ class Process:
         self.loop, self.name = loop, name
         self.alive = True
         self.paused = False
+        self.fuse: tuple[int, Callable[[], None]] | None = None  # after so many steps it is called, between two awaits
         self.tasks: dict[asyncio.Task[Any], None] = {}
         self.context = contextvars.copy_context()
         self.context.run(_PROCESS.set, self)
@@ -152,7 +153,17 @@ class SimLoop(asyncio.BaseEventLoop):
             self._ready.appendleft(handle)  # type: ignore[attr-defined]
             what = "time stands still" if self._steps_now > STEPS_AT_ONCE else "it goes on and on"
             raise Stuck(f"{what}; the next would be {_task_of(handle)}")
+        if process is not None and process.fuse is not None:
+            self._burn(process)
         handle._run()
+
+    def _burn(self, process: Process) -> None:
+        """Burn the fuse by one step. A process that dies at its end has been cancelled before it takes this step."""
+        assert process.fuse is not None
+        left, blow = process.fuse
+        process.fuse = (left - 1, blow) if left else None
+        if left == 0:
+            self.outside.run(blow)
 
     # --- What asyncio asks of a loop ---
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from coscribe.ot import Delta, Embed, Insert, Retain
 
+
 def units(document: Delta) -> str:
     """A document unit by unit: surrogates stand by themselves, an embed is one object replacement character."""
     return "".join(_texts(document))

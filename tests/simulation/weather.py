@@ -61,9 +61,11 @@ class Weather:
         for name in world.wanted:
             node = world.nodes[name]
             if node.process:
+                node.process.fuse = None
                 node.process.go_on()
             node.start_again()
         for process in (*(tab.process for tab in world.open_tabs), *(zombie.process for zombie in world.zombies)):
+            process.fuse = None
             process.go_on()
 
     # --- What faults use ---

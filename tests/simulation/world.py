@@ -37,7 +37,7 @@ N = TypeVar("N", bound=Node)
 START_MS = 1_700_000_000_000
 SETTLE_S = 45.0  # longer than the longest backoff and patience in a row
 LOOK_EVERY_S = 0.25
-DULL = (" frame  ", "  leases -> ", "  renew -> ", "  map -> ", "  heads -> ", "  dirty -> ", "  presence -> ", "  roster ")
+DULL = tuple(f" {what} " for what in ("frame", "leases ->", "renew ->", "map ->", "heads ->", "dirty ->"))
 
 
 @dataclass(frozen=True, slots=True)
