@@ -52,12 +52,14 @@ class Stage:
         self.pages = 0
         self.room = Room(KEY, self.reader, self._from_owner)
 
-    async def _from_owner(self, key: object, after: int) -> link.EntriesAre:
+    async def _from_owner(self, key: object, after: int) -> link.EntriesAre | None:
         self.pages += 1
         await asyncio.sleep(0)
         if self.owner_down:
             raise Unavailable("no owner")
         log = self.log
+        if after > log.head:
+            return None
         last = min(after + PAGE, log.head)
         epochs = log.epoch_of(log.head), log.epoch_of(after)
         return link.EntriesAre(1, last, log.head, *epochs, messages(log, after, last))

@@ -245,3 +245,52 @@ async def test_an_owner_that_lost_what_was_read_is_not_read_on() -> None:
         await settle()
         assert seat.forked
         assert seat.revisions == [1, 2, 3, 4, 5]
+
+
+async def test_a_quiet_log_that_ends_before_what_was_read_is_a_fork() -> None:
+    """Nothing comes that would show it: who joined now would be given entries that are void."""
+    async with stage(5, at=0) as on:
+        seat = on.sit(0)
+        on.room.published(on.log.batch(1, 5))
+        on.log.lose(3)
+        on.room.log_ends(3, known=5)
+        await settle()
+        assert seat.forked
+        assert on.room.since(3) is None
+
+
+async def test_while_nobody_can_say_whether_it_is_one_nobody_is_told() -> None:
+    async with stage(5, at=0) as on:
+        seat = on.sit(0)
+        on.room.published(on.log.batch(1, 5))
+        on.log.lose(3)
+        on.owner_down = True
+        on.room.log_ends(3, known=5)
+        await settle()
+        assert not seat.forked
+        on.owner_down = False
+        await asyncio.sleep(2 * REPAIR_RETRY_S)
+        assert seat.forked
+
+
+async def test_a_log_that_is_gone_while_the_owner_has_everything_is_asked_for_twice() -> None:
+    """Its keys may have expired; and an owner that is asked all the time is never idle."""
+    async with stage(5, at=0) as on:
+        seat = on.sit(0)
+        on.room.published(on.log.batch(1, 5))
+        on.log.trimmed = 5
+        for _ in range(4):
+            on.room.log_ends(None, known=5)
+            await asyncio.sleep(2 * REPAIR_RETRY_S)
+        assert not seat.forked
+        assert on.pages == 2
+
+
+async def test_where_the_log_ended_before_more_came_says_nothing() -> None:
+    async with stage(5, at=0) as on:
+        seat = on.sit(0)
+        on.room.published(on.log.batch(1, 5))
+        on.room.log_ends(4, known=4)
+        await settle()
+        assert not seat.forked
+        assert on.pages == 0
