@@ -100,7 +100,7 @@ class RouterApp:
             RedisRoster(redis),
             self._connect_link,
             self._redeem,
-            Clock(time.monotonic, time.time),
+            Clock(time.monotonic, time.time, time.thread_time),
         )
         self.metrics = RouterMetrics(self.router)
         tokens = Tokens(_secret(settings.token_secret), settings.token_issuer, settings.token_audience)

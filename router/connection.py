@@ -39,9 +39,16 @@ class Connection:
     """Made once the identity and the document are known; `opened` when hello has come."""
 
     def __init__(
-        self, router: "Router", ref: int, document: Document, identity: Identity, wake: Callable[[], None]
+        self,
+        router: "Router",
+        ref: int,
+        document: Document,
+        identity: Identity,
+        wake: Callable[[], None],
+        write: Callable[[bytes], bool],
     ) -> None:
         self.router, self.ref, self.document, self.identity = router, ref, document, identity
+        self.write = write  # a whole WebSocket frame, past an empty outbox; False where it must wait
         self.outbox = Outbox(wake)
         self.client = ""
         self.closing: tuple[CloseCode, str] | None = None
@@ -384,8 +391,8 @@ class Connection:
     def _pong(self) -> None:
         self.send(protocol.Pong())
         for section, place in self.places.items():
-            if place.room.head is not None:
-                self.send(protocol.Head(section, place.room.head, place.room.epoch))
+            if place.room.shown is not None:
+                self.send(protocol.Head(section, *place.room.shown))
 
     async def _renew(self, ticket: str) -> None:
         try:

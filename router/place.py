@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from coscribe import link, protocol
 from coscribe.protocol import CloseCode
 from router.room import Room
+from router.run import Run
 
 if TYPE_CHECKING:
     from router.connection import Connection
@@ -31,13 +32,15 @@ class Place:
         self.pending: Pending | None = None
         self.bringing_up: asyncio.Task[None] | None = None
 
-    def deliver(self, messages: bytes, last: int) -> None:
-        if self.connection.outbox.full:
+    def deliver(self, run: Run) -> None:
+        outbox = self.connection.outbox
+        if outbox.full:
             self.sent = None
-            self.connection.send(protocol.Lagging(self.room.key.section, last))
+            self.connection.send(protocol.Lagging(self.room.key.section, run.last))
             return
-        self.connection.outbox.push(messages)
-        self.sent = last
+        if outbox.size or not self.connection.write(run.frame):
+            outbox.push(run.messages)
+        self.sent = run.last
 
     def resend_by(self, time: float) -> None:
         """The operation without an answer is sent again at this time at the latest."""

@@ -5,12 +5,16 @@ lose messages in silence, so a gap in revisions, a renewed subscription or a hea
 stream. Before anything of another epoch is put behind what was read, the log must show that what was read is still in
 it. A member stands at the last revision that was sent to it; one that is not level with the room (joining, catching
 up, lagging) is brought up from the ring of recent batches or by the owner, and gets nothing else meanwhile.
+
+What comes is sent at once where the last round was cheap or long ago, else with what comes until the next round is due
+(router/fan_out.py): a large room sends many batches in one frame, which is the same bytes for everyone.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final, Protocol
 
 import msgspec
@@ -21,6 +25,8 @@ from coscribe.link import EntriesAre
 from coscribe.names import SectionKey
 from coscribe.protocol import Entries, decode_op_entry, decode_server_frame
 from persistence.records import LogReader, Unavailable
+from router.fan_out import FanOut
+from router.run import Run
 
 RING_ENTRIES: Final = 4_096
 RING_BYTES: Final = 4 * 1024 * 1024
@@ -43,8 +49,8 @@ class Member(Protocol):
 
     client: str
 
-    def deliver(self, messages: bytes, last: int) -> None:
-        """Append finished messages that lead to revision `last`."""
+    def deliver(self, run: Run) -> None:
+        """Append finished messages."""
 
     def acknowledged(self, cseq: int) -> None:
         """The client's operation is durable."""
@@ -62,15 +68,20 @@ class _Held:
 
 
 class Room:
-    """One section. `head` is the newest revision that this router knows of, None before it knows any."""
+    """One section. `head` is the newest revision that this router knows of, None before it knows any; members that are
+    level have been sent everything up to `shown`."""
 
-    def __init__(self, key: SectionKey, reader: LogReader, from_owner: FromOwner) -> None:
+    def __init__(self, key: SectionKey, reader: LogReader, from_owner: FromOwner, fan_out: FanOut) -> None:
         self.key = key
         self.head: int | None = None
         self.epoch = 0
+        self.shown: tuple[int, int] | None = None  # revision and epoch
         self.members: dict[Member, None] = {}  # in the order of arrival
         self.gaps = 0
-        self._reader, self._from_owner = reader, from_owner
+        self._reader, self._from_owner, self._fan_out = reader, from_owner, fan_out
+        self._cseqs: dict[str, int] = {}  # last cseq of each author since the last round
+        self._next_round = 0.0
+        self._round: asyncio.TimerHandle | None = None
         self._ring: deque[_Held] = deque()
         self._ring_entries = self._ring_bytes = 0
         self._ring_start = 0  # the ring has everything after this revision, up to head
@@ -126,6 +137,7 @@ class Room:
         """The first thing known of the section: committed state at a revision."""
         if self.head is None:
             self.head, self._ring_start, self.epoch = revision, revision, epoch
+            self.shown = revision, epoch
             self._repair_soon()
 
     def _fork(self) -> None:
@@ -133,27 +145,65 @@ class Room:
         part is not known here, so that is everyone."""
         log_event.error("fork", **self._names(), revision=self.head, epoch=self.epoch)
         for member in list(self.members):
+            member.sent = None  # what comes next may not follow what it was sent
             member.fork()
         self._ring.clear()
         self._ring_entries = self._ring_bytes = 0
+        self._cseqs.clear()
+        self.shown = None
         self.head, self._target, self._short, self._confirmed = None, 0, False, 0
 
     def _append(self, held: _Held, authors: tuple[Author, ...]) -> None:
         self._ring.append(held)
         self._ring_entries += held.last - held.first + 1
         self._ring_bytes += len(held.messages)
-        while self._ring_entries > RING_ENTRIES or (self._ring_bytes > RING_BYTES and len(self._ring) > 1):
+        self.head, self.epoch, self._confirmed = held.last, held.epoch, 0
+        self._cseqs.update((author.client, author.cseq) for author in authors)
+        wait_s = self._next_round - self._fan_out.now()
+        if wait_s <= 0 or self._full:
+            self._send_round()
+        elif self._round is None:
+            self._round = asyncio.get_running_loop().call_later(wait_s, self._send_round)
+        while self._over:
             gone = self._ring.popleft()
             self._ring_entries -= gone.last - gone.first + 1
             self._ring_bytes -= len(gone.messages)
             self._ring_start = gone.last
-        self.head, self.epoch, self._confirmed = held.last, held.epoch, 0
-        cseqs = {author.client: author.cseq for author in authors}
+
+    @property
+    def _over(self) -> bool:
+        return self._ring_entries > RING_ENTRIES or (self._ring_bytes > RING_BYTES and len(self._ring) > 1)
+
+    @property
+    def _full(self) -> bool:
+        """Whether what is not sent yet would be forgotten."""
+        return self._over and self.shown is not None and self._ring[0].last > self.shown[0]
+
+    # --- Rounds ---
+
+    def _send_round(self) -> None:
+        """Send to every member that stands in the ring what came since; most stand at one place."""
+        if self._round is not None:
+            self._round.cancel()
+            self._round = None
+        if self.head is None:
+            return
+        began = self._fan_out.cpu()
+        cseqs, self._cseqs = self._cseqs, {}
+        runs: dict[int, Run | None] = {}
         for member in self.members:
             if member.client in cseqs:
                 member.acknowledged(cseqs[member.client])
-            if member.sent is not None and held.first - 1 <= member.sent < held.last:
-                member.deliver(held.messages, held.last)
+            sent = member.sent
+            if sent is None or sent >= self.head:
+                continue
+            if sent not in runs:
+                messages = self.since(sent)
+                runs[sent] = None if messages is None else Run(b",".join(messages), self.head)
+            if (run := runs[sent]) is not None:
+                member.deliver(run)
+        self.shown = self.head, self.epoch
+        self._next_round = self._fan_out.now() + self._fan_out.pause_s(self._fan_out.cpu() - began)
 
     # --- Bringing members up ---
 
@@ -161,7 +211,8 @@ class Room:
         """Finished messages of everything after a revision, None where the ring does not reach back so far."""
         if self.head is None or revision < self._ring_start:
             return None
-        return [held.messages for held in self._ring if held.last > revision]
+        found = list(takewhile(lambda held: held.last > revision, reversed(self._ring)))
+        return [held.messages for held in reversed(found)]
 
     def epoch_of(self, revision: int) -> int | None:
         """The epoch of the entry that led to a revision, None where it is not known here."""
@@ -265,6 +316,8 @@ class Room:
         return {"document": self.key.document, "section": self.key.section}
 
     async def close(self) -> None:
+        if self._round is not None:
+            self._round.cancel()
         if self._repair is not None:
             self._repair.cancel()
             await asyncio.gather(self._repair, return_exceptions=True)

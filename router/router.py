@@ -21,6 +21,7 @@ from persistence import keys
 from persistence.records import Bus, Document, LogReader, Unavailable
 from router.auth import Identity
 from router.connection import Connection
+from router.fan_out import FanOut
 from router.link import Answerless, Connect, Links
 from router.place import Place
 from router.presence import Presences, Roster
@@ -48,6 +49,7 @@ class Clock:
 
     monotonic: Callable[[], float]
     unix_time: Callable[[], float]
+    cpu: Callable[[], float]
 
 
 K = TypeVar("K")
@@ -82,6 +84,7 @@ class Router:
         self._opening: dict[str, asyncio.Task[Room]] = {}
         self._empty_since: dict[str, float] = {}
         self._snapshots: dict[SectionKey, asyncio.Task[SnapshotIs]] = {}
+        self._fan_out = FanOut(clock.monotonic, clock.cpu)
         self._refs = count(1)
         watcher.on_change = self._map_changed
         bus.listen(self._published, self._interrupted)
@@ -104,9 +107,16 @@ class Router:
     def rooms(self) -> dict[str, Room]:
         return self._rooms
 
-    def accept(self, document: Document, identity: Identity, wake: Callable[[], None]) -> Connection:
-        """A socket of a known user on a known document."""
-        connection = Connection(self, next(self._refs), document, identity, wake)
+    def accept(
+        self,
+        document: Document,
+        identity: Identity,
+        wake: Callable[[], None],
+        write: Callable[[bytes], bool] = lambda frame: False,
+    ) -> Connection:
+        """A socket of a known user on a known document. `wake` is called when there is something to write, `write`
+        with a whole frame that may be written at once; it says whether it was."""
+        connection = Connection(self, next(self._refs), document, identity, wake, write)
         self.connections[connection.ref] = connection
         return connection
 
@@ -144,7 +154,7 @@ class Router:
             log_event.error("shared work failed", exc_info=error)
 
     async def _open_room(self, key: SectionKey, channel: str) -> Room:
-        room = self._rooms[channel] = Room(key, self._reader, self._from_owner)
+        room = self._rooms[channel] = Room(key, self._reader, self._from_owner, self._fan_out)
         try:
             await self._bus.subscribe(channel)
         except BaseException:

@@ -107,7 +107,7 @@ class Bench:
         self.document = Document("notes", "life1", "default", "ann", 0)
         self.router = Router(
             settings, MapWatcher(self.map_store), self.bus, self.reader, self.roster, self.host.connect, self._redeem,
-            Clock(loop.time, self.unix_time),
+            Clock(loop.time, self.unix_time, lambda: 0.0),
         )  # fmt: skip
         self.running = loop.create_task(self.router.run())
         self.log: SectionLog = self.reader.log(KEY)

@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from coscribe import link
 from coscribe.batch import Author, BatchHeader, encode_batch
 from persistence.records import Unavailable
+from router.fan_out import FanOut
 from router.room import RING_BYTES, RING_ENTRIES, Room
+from router.run import Run
 from tests.router.bench import KEY, settle
 from tests.router.owner import PAGE, MemoryReader, SectionLog, messages
 
@@ -22,9 +24,9 @@ class Seat:
         self.acks: list[int] = []
         self.forked = False
 
-    def deliver(self, messages: bytes, last: int) -> None:
-        self.messages.append(messages)
-        self.sent = last
+    def deliver(self, run: Run) -> None:
+        self.messages.append(run.messages)
+        self.sent = run.last
 
     def acknowledged(self, cseq: int) -> None:
         self.acks.append(cseq)
@@ -50,7 +52,14 @@ class Stage:
         self.log: SectionLog = self.reader.log(KEY)
         self.owner_down = False
         self.pages = 0
-        self.room = Room(KEY, self.reader, self._from_owner)
+        self.cpu_s = 0.0  # that each look at the clock takes
+        self.fan_out = FanOut(asyncio.get_running_loop().time, self._cpu)
+        self.room = Room(KEY, self.reader, self._from_owner, self.fan_out)
+        self._used_s = 0.0
+
+    def _cpu(self) -> float:
+        self._used_s += self.cpu_s
+        return self._used_s
 
     async def _from_owner(self, key: object, after: int) -> link.EntriesAre | None:
         self.pages += 1

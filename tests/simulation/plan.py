@@ -44,6 +44,9 @@ class Plan:
     slow: float
     """Share of messages and calls that take much longer, in fair weather too."""
 
+    round_s: float
+    """CPU time that a round of a room takes."""
+
     window_frames: int
     ops_per_s: int
     outbox_soft_bytes: int
@@ -81,6 +84,7 @@ def draw_plan(rng: random.Random) -> Plan:
         heartbeat_s=rng.choice((3.0, 20.0)),
         latency_s=rng.choice((0.0005, 0.005, 0.03)),
         slow=rng.choice((0.0, 0.0, 0.03, 0.1)),
+        round_s=rng.choice((0.0, 0.001, 0.02)),
         window_frames=rng.choice((2, 8, 64)),
         ops_per_s=rng.choice((2, 100, 100, 100)),
         outbox_soft_bytes=rng.choice((150, 600, 1024 * 1024)),

@@ -40,6 +40,7 @@ class LinkTransport:
 
 class RouterNode(Node):
     router: Router | None = None
+    _used_s = 0.0
 
     async def _work(self) -> None:
         plan, parts, process = self.world.plan, self.parts, self.process
@@ -47,11 +48,16 @@ class RouterNode(Node):
         self.router = Router(
             RouterSettings("memory", plan.heartbeat_s, plan.wire_limits),
             MapWatcher(parts.map_store), parts.bus, parts.reader, parts.roster, self._connect_link, self._redeem,
-            Clock(self.world.loop.time, lambda: self.now_ms() / 1000),
+            Clock(self.world.loop.time, lambda: self.now_ms() / 1000, self._cpu),
         )  # fmt: skip
         self.world.network.listen(self.name, process, self._accepted)
         with contextlib.suppress(Unavailable, ExceptionGroup):
             await self.router.run()
+
+    def _cpu(self) -> float:
+        """Each look at it costs, so that rooms have to wait between their rounds."""
+        self._used_s += self.world.plan.round_s
+        return self._used_s
 
     def _stop(self) -> Coroutine[None, None, None]:
         return self._stop_router(self.router) if self.router else nothing()
