@@ -205,6 +205,10 @@ async def restart_all(site: Site, document: str) -> None:
         await site.whole()
     for router in ("router-0", "router-1"):
         await _end(site, router, signal.SIGTERM)
+        # It shares its port, so that the other one answers for it: the socket must be its own.
+        async with asyncio.timeout(WHOLE_TIMEOUT_S):
+            while not _listens(site.system.pid(router), site.system.port):
+                await asyncio.sleep(0.02)
         await site.whole()
 
 
@@ -253,6 +257,18 @@ def _written(system: System, part: str) -> int | None:
 
 def _alive(pid: int) -> bool:
     return any(line.startswith("State:") and "Z" not in line.split()[1] for line in _status(pid))
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether a process of this machine has a listening socket on a TCP port of IPv4."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if os.readlink(f"/proc/{pid}/fd/{name}") in sockets:
+                    return True
+    return False
 
 
 def _status(pid: int) -> Iterator[str]:
