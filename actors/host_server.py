@@ -27,6 +27,8 @@ from cluster.watcher import MapWatcher, change_map, join_map
 from coscribe import link
 from coscribe.ot import Limits
 from coscribe.ot.build import ENGINE
+from coscribe.protocol import CloseCode
+from coscribe.versions import listed
 from persistence import keys
 from persistence.bus import RedisBus
 from persistence.log import RedisLog
@@ -157,14 +159,17 @@ class RunningHost:
         if not hmac.compare_digest(given.encode(), self.settings.cluster_secret.encode()):
             raise web.HTTPUnauthorized
         socket = web.WebSocketResponse(
-            protocols=[link.LINK_SUBPROTOCOL], max_msg_size=FRAME_BYTES, compress=False, heartbeat=10.0
+            protocols=list(link.LINK_SUBPROTOCOLS), max_msg_size=FRAME_BYTES, compress=False, heartbeat=10.0
         )
         await socket.prepare(request)
-        if socket.ws_protocol != link.LINK_SUBPROTOCOL:
-            await socket.close(code=4400, message=b"this host speaks " + link.LINK_SUBPROTOCOL.encode())
+        version = link.LINK_SUBPROTOCOLS.get(socket.ws_protocol or "")
+        if version is None:
+            reason = f"this host speaks {listed(link.LINK_SUBPROTOCOLS)}"
+            log_event.error("no common version", host=self.settings.name, reason=reason)
+            await socket.close(code=CloseCode.BAD_MESSAGE, message=reason.encode())
             return socket
         self._links[socket] = None
-        router = RouterLink(self.host, _Socket(socket))
+        router = RouterLink(self.host, _Socket(socket), version)
         try:
             await router.serve()
         finally:

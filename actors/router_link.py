@@ -33,8 +33,11 @@ class LinkSocket(Protocol):
 
 
 class RouterLink:
-    def __init__(self, host: ShardHost, socket: LinkSocket) -> None:
+    """`version` is the one agreed on for the link."""
+
+    def __init__(self, host: ShardHost, socket: LinkSocket, version: int = link.LINK_VERSION) -> None:
         self.overrun = False
+        self.version = version
         self._host, self._socket = host, socket
         self._replies: deque[link.ToRouter] = deque()
         self._bytes = 0
@@ -44,6 +47,8 @@ class RouterLink:
 
     def reply(self, message: link.ToRouter) -> None:
         if self._ended:  # its router asks again on another link
+            return
+        if not link.is_known(message, self.version):  # what says it to such a router says something else instead
             return
         self._replies.append(message)
         self._bytes += size_of(message)

@@ -22,7 +22,7 @@ import msgspec
 
 from coscribe import session as core
 from coscribe.ot import Delta
-from coscribe.protocol import SUBPROTOCOL, CloseCode, Move, object_bytes
+from coscribe.protocol import SUBPROTOCOLS, CloseCode, Move, object_bytes
 from coscribe.session import Event, Forked, Session
 
 BACKOFF_BASE_S: Final = 0.25
@@ -190,7 +190,7 @@ class DocumentClient:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 socket = await self._http.ws_connect(
-                    url, protocols=[SUBPROTOCOL], headers=self._headers, max_msg_size=FRAME_BYTES, compress=0
+                    url, protocols=list(SUBPROTOCOLS), headers=self._headers, max_msg_size=FRAME_BYTES, compress=0
                 )
         except (aiohttp.ClientError, OSError, TimeoutError):
             return 0.0

@@ -2,7 +2,7 @@
 
 A frame is MessagePack: the sender's view of the cluster map, then messages. Deltas and wire messages inside are bytes
 that a router never reads. `ref` is the router's number for a client's socket and comes back unchanged; `request` names
-a question and its answer.
+a question and its answer. coscribe/versions.py says what may change without a new version.
 """
 
 from typing import Final
@@ -11,9 +11,10 @@ import msgspec
 
 from coscribe.names import SectionKey
 from coscribe.protocol import NackCode, Role
+from coscribe.versions import subprotocols
 
 LINK_VERSION: Final = 1
-LINK_SUBPROTOCOL: Final = "coscribe-link.v1"
+LINK_SUBPROTOCOLS: Final = subprotocols("coscribe-link", LINK_VERSION)
 LINK_PATH: Final = "/link"
 
 
@@ -146,6 +147,15 @@ class Refused(msgspec.Struct, array_like=True, tag="refused", frozen=True):
 
 
 ToRouter = Refusal | Duplicate | Moved | SnapshotIs | EntriesAre | ComposedIs | AckedIs | Refused
+
+
+SINCE: Final[dict[type[msgspec.Struct], int]] = {}
+"""The version that brought a kind of message; the others are as old as the link."""
+
+
+def is_known(message: ToHost | ToRouter, version: int) -> bool:
+    """Whether the other end of a link of this version can read it: one kind that it cannot ruins the whole frame."""
+    return SINCE.get(type(message), 1) <= version
 
 
 class HostFrame(msgspec.Struct, array_like=True, frozen=True):

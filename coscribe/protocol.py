@@ -1,6 +1,7 @@
 """The wire protocol, version 1: messages, nack codes and close codes. docs/protocol.md says what they mean.
 
-Both sides use these types. Deltas stay raw bytes here: a router carries them and only an owner or a client reads them.
+coscribe/versions.py says which versions are spoken, and what may change without a new one. Both sides use these types.
+Deltas stay raw bytes here: a router carries them and only an owner or a client reads them.
 """
 
 from enum import Enum, IntEnum
@@ -8,8 +9,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from coscribe.versions import subprotocols
+
 VERSION: Final = 1
-SUBPROTOCOL: Final = "coscribe.v1"
+SUBPROTOCOLS: Final = subprotocols("coscribe", VERSION)
 
 Role = Literal["reader", "writer", "owner"]
 
@@ -94,6 +97,8 @@ class Resume(msgspec.Struct, frozen=True):
 
 
 class Hello(msgspec.Struct, tag_field="t", tag="hello", frozen=True, omit_defaults=True):
+    """`v` is the newest version that the client speaks; it speaks the one before as well."""
+
     v: int
     client: str
     resume: Resume | None = None
@@ -167,6 +172,8 @@ class WireLimits(msgspec.Struct, frozen=True):
 
 
 class Welcome(msgspec.Struct, tag_field="t", tag="welcome", frozen=True):
+    """`v` is the version that both sides speak from here on."""
+
     v: int
     document: str
     incarnation: str

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from coscribe import protocol
 from coscribe.ot import OWN_LIMITS, Content, Delta, DeltaTooLarge, InvalidDelta, decode
 from coscribe.protocol import BadMessage, CaughtUp, Entries, Snapshot
+from coscribe.versions import spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ def read_message(message: protocol.ServerMessage | Entries) -> Reading:
                 if rev < from_:
                     raise BadMessage(f"a change from revision {from_} does not lead to {rev}")
                 return ComposedChange(message, decode(bytes(raw), OWN_LIMITS))
+            case protocol.Welcome(v=version):
+                if version not in spoken(protocol.VERSION):
+                    raise BadMessage(f"version {version} of the protocol is not spoken here")
+                return message
             case _:
                 return message
     except (InvalidDelta, DeltaTooLarge) as error:

@@ -22,7 +22,7 @@ def decode_entries(rows: Iterable[tuple[bytes, Sequence[bytes]]]) -> list[LogEnt
 
 
 def _decode_entry(row_id: bytes, fields: Sequence[bytes]) -> LogEntry:
-    _, meta, _, entry = fields
+    _, meta, _, entry, *_ = fields  # a later version may write more
     epoch, time_ms, user = meta.split(b" ", 2)
     return LogEntry(int(row_id[: row_id.index(b"-")]), int(epoch), int(time_ms), user.decode(), entry)
 

@@ -24,7 +24,8 @@ from cluster.logs import configure
 from cluster.watcher import MapWatcher
 from coscribe import link
 from coscribe.names import is_document_id
-from coscribe.protocol import SUBPROTOCOL, CloseCode, WireLimits, close_reason
+from coscribe.protocol import SUBPROTOCOLS, CloseCode, WireLimits, close_reason
+from coscribe.versions import listed
 from persistence.bus import RedisBus
 from persistence.documents import Documents
 from persistence.map_store import RedisMapStore
@@ -38,7 +39,7 @@ from router.admission import TokenBucket
 from router.auth import Identity, Tokens, Unauthenticated
 from router.conversation import ClientSocket, Conversation
 from router.http_api import BODY_BYTES, HttpApi
-from router.link import LinkClosed, Transport
+from router.link import LinkClosed, NoCommonVersion, Transport
 from router.metrics import RouterMetrics
 from router.problem import Problem, problems
 from router.router import Clock, Router, RouterSettings
@@ -52,8 +53,8 @@ log_event = structlog.get_logger("router")
 class LinkTransport:
     """A link over an aiohttp WebSocket."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, version: int) -> None:
+        self._socket, self.version = socket, version
 
     async def send(self, frame: bytes) -> None:
         try:
@@ -118,12 +119,17 @@ class RouterApp:
         headers = {"Authorization": f"Bearer {self._cluster_secret}"}
         try:
             socket = await self._http.ws_connect(
-                f"http://{address}{link.LINK_PATH}", protocols=[link.LINK_SUBPROTOCOL], headers=headers, compress=0,
-                max_msg_size=LINK_FRAME_BYTES, heartbeat=10.0,
+                f"http://{address}{link.LINK_PATH}", protocols=list(link.LINK_SUBPROTOCOLS), headers=headers,
+                compress=0, max_msg_size=LINK_FRAME_BYTES, heartbeat=10.0,
             )  # fmt: skip
         except (aiohttp.ClientError, OSError) as error:
             raise LinkClosed(str(error)) from None
-        return LinkTransport(socket)
+        version = link.LINK_SUBPROTOCOLS.get(socket.protocol or "")
+        if version is None:
+            last = await socket.receive()
+            await socket.close()
+            raise NoCommonVersion(f"this router speaks {listed(link.LINK_SUBPROTOCOLS)}; {last.extra or 'no answer'}")
+        return LinkTransport(socket, version)
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[problems], client_max_size=BODY_BYTES)
@@ -163,8 +169,8 @@ class RouterApp:
     async def _admit(self, request: web.Request, socket: ClientSocket) -> tuple[Document, Identity]:
         """Who comes to which document. Raises Refusal."""
         document_id = request.match_info["document"]
-        if "Sec-WebSocket-Protocol" in request.headers and socket.ws_protocol != SUBPROTOCOL:
-            raise Refusal(CloseCode.BAD_MESSAGE, f"this server speaks {SUBPROTOCOL}")
+        if "Sec-WebSocket-Protocol" in request.headers and socket.ws_protocol not in SUBPROTOCOLS:
+            raise Refusal(CloseCode.BAD_MESSAGE, f"this server speaks {listed(SUBPROTOCOLS)}")
         if not is_document_id(document_id):
             raise Refusal(CloseCode.NOT_FOUND, "no such document")
         if (wait_s := self._joins.take(time.monotonic())) or not self.api.ready:

@@ -13,6 +13,7 @@ import structlog
 from coscribe import link, protocol
 from coscribe.names import FIRST_SECTION, SectionKey, is_client_id
 from coscribe.protocol import BadMessage, CloseCode, NackCode, User
+from coscribe.versions import agreed, listed
 from persistence.records import Document, Unavailable
 from router.admission import TokenBucket
 from router.auth import Identity
@@ -51,6 +52,7 @@ class Connection:
         self.write = write  # a whole WebSocket frame, past an empty outbox; False where it must wait
         self.outbox = Outbox(wake)
         self.client = ""
+        self.version = protocol.VERSION  # agreed on at hello
         self.closing: tuple[CloseCode, str] | None = None
         self.places: dict[str, Place] = {}
         now = router.now()
@@ -162,14 +164,15 @@ class Connection:
     def _hello(self, message: protocol.Hello) -> None:
         if self.client:
             raise BadMessage("hello comes once")
-        if message.v != protocol.VERSION:
-            raise BadMessage(f"this server speaks version {protocol.VERSION} of the protocol")
+        version = agreed(protocol.VERSION, message.v)
+        if version is None:
+            raise BadMessage(f"this server speaks {listed(protocol.SUBPROTOCOLS)}, and the client version {message.v}")
         if not is_client_id(message.client):
             raise BadMessage("a client id has 8 to 64 characters of A-Z, a-z, 0-9, _ and -")
         if message.resume:
             for stands in message.resume.sections.values():
                 check_numbers(*stands)
-        self.client = message.client
+        self.client, self.version = message.client, version
         self._start(self._open(message.resume))
 
     async def _open(self, resume: protocol.Resume | None) -> None:
@@ -195,7 +198,7 @@ class Connection:
                 self.places[section] = place
             self.send(
                 protocol.Welcome(
-                    protocol.VERSION, self.document.id, self.document.incarnation, self.user, self.identity.role,
+                    self.version, self.document.id, self.document.incarnation, self.user, self.identity.role,
                     settings.durability, sections, settings.limits, settings.heartbeat_s, self.identity.expires,
                 )
             )  # fmt: skip

@@ -12,7 +12,7 @@ import aiohttp
 import structlog
 from aiohttp import WSMsgType, web
 
-from coscribe.protocol import SUBPROTOCOL, CloseCode
+from coscribe.protocol import SUBPROTOCOLS, CloseCode
 from persistence.records import Document, Unavailable
 from router.auth import Identity
 from router.connection import Connection
@@ -32,7 +32,7 @@ class ClientSocket(web.WebSocketResponse):
 
     def __init__(self, frame_bytes: int) -> None:
         super().__init__(
-            protocols=[SUBPROTOCOL], max_msg_size=max(READ_BYTES, 2 * frame_bytes), compress=False,
+            protocols=list(SUBPROTOCOLS), max_msg_size=max(READ_BYTES, 2 * frame_bytes), compress=False,
             timeout=CLOSE_PATIENCE_S,
         )  # fmt: skip
 

@@ -5,7 +5,7 @@ operations without an answer are sent again; a broken link alone never moves own
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 from typing import Final, Protocol
 
@@ -29,8 +29,14 @@ class LinkClosed(Exception):
     """The connection to the host is gone."""
 
 
+class NoCommonVersion(LinkClosed):
+    """The host speaks no version of the link that this router speaks. It may be replaced: the next link tries again."""
+
+
 class Transport(Protocol):
-    """One open connection to a host's data port, frames in order."""
+    """One open connection to a host's data port, frames in order. `version` is the one agreed on for the link."""
+
+    version: int
 
     async def send(self, frame: bytes) -> None:
         """Raises LinkClosed."""
@@ -66,6 +72,7 @@ class HostLink:
     ) -> None:
         self.address = address
         self.heard = False  # anything at all: the address is right and the host lives
+        self.version: int | None = None  # once it is agreed on
         self._connect, self._view, self._receive, self._on_broken = connect, view, receive, on_broken
         self._queue: list[link.ToHost] = []
         self._queue_bytes = 0
@@ -101,7 +108,11 @@ class HostLink:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 transport = await self._connect(self.address)
+            self.version = transport.version
+            log_event.info("link open", host=self.address, version=self.version)
             await self._converse(transport)
+        except NoCommonVersion as error:
+            log_event.error("no common version", host=self.address, reason=str(error))
         except (LinkClosed, TimeoutError) as error:
             log_event.info("link broken", host=self.address, reason=str(error) or "no answer")
         except Exception:  # a frame that is none, or a fault of ours: the next link may do better, but not at once
@@ -136,7 +147,18 @@ class HostLink:
             await self._queued.wait()
             self._queued.clear()
             messages, self._queue, self._queue_bytes = self._queue, [], 0
-            await transport.send(link.encode(link.HostFrame(self._view(), messages)))
+            known = [message for message in messages if link.is_known(message, transport.version)]
+            if len(known) < len(messages):
+                self._give_up(message for message in messages if not link.is_known(message, transport.version))
+            if known:
+                await transport.send(link.encode(link.HostFrame(self._view(), known)))
+
+    def _give_up(self, messages: Iterable[link.ToHost]) -> None:
+        """Messages that the host cannot read: a question among them has no answer."""
+        for message in messages:
+            future = self._asked.get(getattr(message, "request", 0))
+            if future is not None and not future.done():
+                future.set_exception(Answerless("unavailable", "the owner speaks an earlier version"))
 
     async def _read(self, transport: Transport) -> None:
         while True:

@@ -7,6 +7,7 @@ acknowledged operation is in the log once, at its revision, and all copies are e
 python -m benchmarks.failover
 python -m benchmarks.failover --only host,redis --runs 20 --results failover.jsonl     (resumable)
 python -m benchmarks.failover --only handoff --runs 50 --json
+python -m benchmarks.failover --only controller_long,gcs_long --runs 1      (ten minutes each; not among the others)
 """
 
 import json
@@ -23,7 +24,7 @@ from rich.table import Table
 
 from benchmarks.failover.activation import HISTORIES, activation_seconds
 from benchmarks.failover.bench import Run, bench_of
-from benchmarks.failover.faults import FAULTS
+from benchmarks.failover.faults import FAULTS, HEARTBEAT_S, LONG, MINUTES
 from benchmarks.report import machine, parser
 from cluster.postgres import postgres_url
 from cluster.valkey import valkey_url
@@ -33,6 +34,7 @@ from tests.support.system import running_system
 
 ACTIVATION: Final = "activation"
 EVERYTHING: Final = (*FAULTS, ACTIVATION)
+KNOWN: Final = (*EVERYTHING, *LONG)
 
 
 @dataclass(slots=True)
@@ -41,17 +43,17 @@ class Results:
     activation_s: dict[int, float]  # by entries of history
 
 
-async def measure(faults: list[str], runs: int, results: Path | None) -> Results:
+async def measure(faults: list[str], runs: int, results: Path | None, minutes: float) -> Results:
     done = (
         [Run(**json.loads(line)) for line in results.read_text().splitlines()] if results and results.exists() else []
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         Progress(*columns, console=Console(stderr=True), transient=True) as progress,
-        running_system(hosts=2, routers=2) as system,
+        running_system(hosts=2, routers=2, settings={"heartbeat_s": HEARTBEAT_S}) as system,
     ):
-        async with bench_of(system) as bench:
-            harmful = [fault for fault in faults if fault in FAULTS]
+        async with bench_of(system, minutes) as bench:
+            harmful = [fault for fault in faults if fault in FAULTS or fault in LONG]
             bar = progress.add_task("", total=len(harmful) * runs)
             for fault in harmful:
                 for number in range(runs):
@@ -128,16 +130,19 @@ def show(found: dict[str, Any]) -> None:
 
 def main() -> int:
     options_parser = parser("failover", __doc__ or "")
-    options_parser.add_argument("--only", default=",".join(EVERYTHING), help=f"some of {', '.join(EVERYTHING)}")
+    options_parser.add_argument("--only", default=",".join(EVERYTHING), help=f"some of {', '.join(KNOWN)}")
     options_parser.add_argument("--runs", type=int, default=3, help="of each fault (default 3)")
+    options_parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help=f"how long {' and '.join(LONG)} last (default {MINUTES:g})"
+    )
     options_parser.add_argument(
         "--results", type=Path, help="a file that keeps each run; those that it has are not run"
     )
     options = options_parser.parse_args()
     faults = options.only.split(",")
-    if unknown := [fault for fault in faults if fault not in EVERYTHING]:
-        options_parser.error(f"there is no {unknown[0]}; there are {', '.join(EVERYTHING)}")
-    found = summary(uvloop.run(measure(faults, options.runs, options.results)))
+    if unknown := [fault for fault in faults if fault not in KNOWN]:
+        options_parser.error(f"there is no {unknown[0]}; there are {', '.join(KNOWN)}")
+    found = summary(uvloop.run(measure(faults, options.runs, options.results, options.minutes)))
     show(found)
     if options.json:
         print(json.dumps({**found, **machine()}))

@@ -37,11 +37,13 @@ class Typist:
         token: str,
         rng: random.Random,
         steady: bool,
+        beat_s: float,
     ) -> None:
         self.client = DocumentClient(http, urls, document, token=token, on_event=self._on_event)
         self.acked: dict[Operation, int] = {}
         self.acked_at: list[float] = []
         self.steady = steady
+        self._beat_s = beat_s
         self._rng = rng
 
     def _on_event(self, event: Event) -> None:
@@ -57,7 +59,7 @@ class Typist:
             self.client.edit(Delta.replace(at, 0, self._rng.choice("abcdefgh ")))
             if self.steady:
                 await self.client.wait_for(lambda: self.client.session.settled, PATIENCE_S)
-                await asyncio.sleep(BEAT_S)
+                await asyncio.sleep(self._beat_s)
             else:
                 await asyncio.sleep(self._rng.uniform(0.05, 0.25))
 
@@ -74,10 +76,18 @@ class Typist:
 
 
 class Crowd:
-    def __init__(self, http: aiohttp.ClientSession, urls: Sequence[str], tokens: Sequence[str], seed: int) -> None:
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        urls: Sequence[str],
+        tokens: Sequence[str],
+        seed: int,
+        beat_s: float = BEAT_S,
+    ) -> None:
         self.typists: list[Typist] = []
         self._http, self._urls, self._tokens = http, urls, tokens
         self._rng = random.Random(seed)
+        self._beat_s = beat_s
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
 
@@ -87,7 +97,7 @@ class Crowd:
             for number in range(CLIENTS_A_DOCUMENT):
                 token = self._tokens[number % len(self._tokens)]
                 rng = random.Random(self._rng.random())
-                typist = Typist(self._http, self._urls, document, token, rng, steady=number == 0)
+                typist = Typist(self._http, self._urls, document, token, rng, number == 0, self._beat_s)
                 await self._stack.enter_async_context(typist.client)
                 self.typists.append(typist)
         await asyncio.gather(*(typist.client.joined(PATIENCE_S) for typist in self.typists))

@@ -7,29 +7,43 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
+from unittest.mock import patch
 
 import msgspec
 
+from benchmarks.failover.wire import Wire
 from cluster.cluster_map import ClusterMap, decode_map, encode_map
+from cluster.ray_actors import RUNTIME_VARIABLE, stop_directly
 from cluster.ring import Ring
+from cluster.valkey import valkey_url
 from coscribe.names import SectionKey
 from persistence.map_store import RedisMapStore
 from persistence.records import Unavailable
+from persistence.redis_client import execute, shared_client
 from tests.support.system import System
 
 WHOLE_TIMEOUT_S: Final = 90.0
 STALL_S: Final = 6.0  # twice a host's lease
+SILENCE_S: Final = 17.0  # longer than anybody waits for a silent connection: the bus 15 s, a client twice its heartbeat
+HEARTBEAT_S: Final = 5.0  # of the clients' sockets in the system that is harmed
+MINUTES: Final = 10.0
+REDIS_CONNECTIONS: Final = 6  # two of each host, one of each router, at least
 
 
 class Site:
-    """The system and its cluster map."""
+    """The system, its cluster map, and the wire that clients may come over. `minutes`: of the long faults."""
 
-    def __init__(self, system: System, store: RedisMapStore) -> None:
+    def __init__(self, system: System, store: RedisMapStore, clients: Wire, minutes: float = MINUTES) -> None:
         self.system = system
+        self.clients, self.minutes = clients, minutes
         self._store = store
+
+    @property
+    def runtime(self) -> Path:
+        return Path(self.system.state()["runtime"])
 
     async def map(self) -> ClusterMap:
         encoded = await self._store.read()
@@ -62,6 +76,28 @@ class Site:
             parts = ["Valkey", "Postgres", "router-0", "router-1", "host-0", "host-1", "controller"]
             return ready and all(_alive(self.system.pid(part)) for part in parts)
         return False
+
+    @contextlib.asynccontextmanager
+    async def redis_wire(self) -> AsyncIterator[Wire]:
+        """Everybody's connections to Redis go over the wire: it listens in place of the server's own socket, and those
+        that were there before are ended. Afterwards the server has its place again."""
+        url = valkey_url(self.system.data, self.runtime)
+        place = Path(url.rpartition("@")[2])
+        server = place.with_suffix(".behind")
+        async with Wire(lambda: asyncio.open_unix_connection(server)) as wire:
+            place.rename(server)
+            try:
+                await wire.listen_unix(place)
+                async with shared_client(f"{url.rpartition('@')[0]}@{server}", connections=1) as client:
+                    for kind in ("normal", "pubsub"):
+                        await execute(client, "CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+                async with asyncio.timeout(WHOLE_TIMEOUT_S):
+                    while len(wire.connections) < REDIS_CONNECTIONS:
+                        await asyncio.sleep(0.05)
+                await self.whole()
+                yield wire
+            finally:
+                server.rename(place)
 
 
 Fault = Callable[[Site, str], Awaitable[None]]
@@ -114,6 +150,68 @@ def gcs_pid(system: System) -> int:
     )
 
 
+async def freeze_controller_long(site: Site, document: str) -> None:
+    """It is there, and does nothing: nobody starts it again. Hosts do its work."""
+    await _freeze(site, site.system.pid("controller"))
+
+
+async def freeze_gcs_long(site: Site, document: str) -> None:
+    """Ray's heart stands still, so that Ray brings nothing back, and then dies; until another Ray has taken over."""
+    gcs, before = gcs_pid(site.system), site.system.pid("Ray")
+    await _freeze(site, gcs)
+    if _alive(gcs):
+        os.kill(gcs, signal.SIGKILL)
+    async with asyncio.timeout(WHOLE_TIMEOUT_S):
+        while _written(site.system, "Ray") in (None, before):
+            await asyncio.sleep(0.1)
+
+
+async def _freeze(site: Site, pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(60 * site.minutes)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+async def stall_connections(site: Site, document: str) -> None:
+    """Nothing passes any more on the connections that clients have to routers, and hosts and routers to Redis; new ones
+    are good. Then what was held back arrives after all."""
+    async with site.redis_wire() as redis:
+        wires = (site.clients, redis)
+        for wire in wires:
+            wire.stall()
+        await asyncio.sleep(SILENCE_S)
+        for wire in wires:
+            wire.release()
+
+
+async def half_open_connections(site: Site, document: str) -> None:
+    """The same connections end at one side, by turns at this and at that, and the other side hears nothing of it."""
+    async with site.redis_wire() as redis:
+        for wire in (site.clients, redis):
+            wire.half_open()
+        await asyncio.sleep(SILENCE_S)
+
+
+async def restart_all(site: Site, document: str) -> None:
+    """No fault: an operator restarts every host and every router, one after the other, each in good order."""
+    for host in ("host-0", "host-1"):
+        pid = site.system.pid(host)
+        with patch.dict(os.environ, {RUNTIME_VARIABLE: str(site.runtime)}):
+            await stop_directly(host, pid)  # it has handed off and flushed; its process stays until it is ended
+        await _kill(site, host)
+        await site.whole()
+    for router in ("router-0", "router-1"):
+        await _end(site, router, signal.SIGTERM)
+        # It shares its port, so that the other one answers for it: the socket must be its own.
+        async with asyncio.timeout(WHOLE_TIMEOUT_S):
+            while not _listens(site.system.pid(router), site.system.port):
+                await asyncio.sleep(0.02)
+        await site.whole()
+
+
 async def hand_off(site: Site, document: str) -> None:
     """No fault: an operator moves the document to the other host."""
     owner = await site.owner(document)
@@ -130,11 +228,22 @@ FAULTS: Final[dict[str, Fault]] = {
     "controller": kill_controller,
     "handoff": hand_off,
     "gcs": kill_gcs,
+    "stalled_connection": stall_connections,
+    "half_open": half_open_connections,
+    "rolling": restart_all,
 }
+LONG: Final[dict[str, Fault]] = {"controller_long": freeze_controller_long, "gcs_long": freeze_gcs_long}
+ON_WIRES: Final = ("stalled_connection", "half_open")
 
 
 async def _kill(site: Site, part: str) -> None:
-    pid = await asyncio.to_thread(site.system.kill, part)
+    await _end(site, part, signal.SIGKILL)
+
+
+async def _end(site: Site, part: str, how: signal.Signals) -> None:
+    """Until the part has another process."""
+    pid = site.system.pid(part)
+    os.kill(pid, how)
     async with asyncio.timeout(WHOLE_TIMEOUT_S):
         while _alive(pid) or _written(site.system, part) == pid:
             await asyncio.sleep(0.02)
@@ -148,6 +257,18 @@ def _written(system: System, part: str) -> int | None:
 
 def _alive(pid: int) -> bool:
     return any(line.startswith("State:") and "Z" not in line.split()[1] for line in _status(pid))
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether a process of this machine has a listening socket on a TCP port of IPv4."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if os.readlink(f"/proc/{pid}/fd/{name}") in sockets:
+                    return True
+    return False
 
 
 def _status(pid: int) -> Iterator[str]:

@@ -10,7 +10,9 @@ import type { WireDelta } from "./codec.ts";
 import { ProtocolError } from "./errors.ts";
 
 export const VERSION = 1;
-export const SUBPROTOCOL = "coscribe.v1";
+/** What is spoken here, newest first: this version and the one before, so that servers and pages may be older or newer. */
+export const SPOKEN = [VERSION, VERSION - 1].filter((version) => version >= 1);
+export const SUBPROTOCOLS = SPOKEN.map((version) => `coscribe.v${version}`);
 
 export type Role = "reader" | "writer" | "owner";
 

@@ -9,7 +9,7 @@ import Delta from "quill-delta";
 import { Chain } from "./chain.ts";
 import { checked, difference, shifted } from "./delta.ts";
 import { ProtocolError } from "./errors.ts";
-import { decodeFrame, VERSION } from "./messages.ts";
+import { decodeFrame, SPOKEN, VERSION } from "./messages.ts";
 import type { Hello, PresenceState, ServerMessage, Snapshot, Welcome } from "./messages.ts";
 import { Output } from "./output.ts";
 import { Roster } from "./roster.ts";
@@ -172,7 +172,7 @@ export class Session {
   }
 
   private readWelcome(welcome: Welcome, turn: SessionTurn): void {
-    if (welcome.v !== VERSION) throw new ProtocolError(`version ${welcome.v} of the protocol is not known here`);
+    if (!SPOKEN.includes(welcome.v)) throw new ProtocolError(`version ${welcome.v} of the protocol is not known here`);
     if (this.incarnation !== null && this.incarnation !== welcome.incarnation) return turn.forked();
     if (!this.joined) this.chain.clear();
     this.incarnation = welcome.incarnation;

@@ -1,6 +1,6 @@
 /** One WebSocket from its opening to its close, watched: silence is asked about, and twice that silence ends it. */
 
-import { SUBPROTOCOL } from "./messages.ts";
+import { SUBPROTOCOLS } from "./messages.ts";
 import type { ClientMessage } from "./messages.ts";
 
 const OPENING_TIMEOUT_MS = 20_000;
@@ -27,7 +27,7 @@ export class Socket {
   constructor(url: string, webSocket: typeof WebSocket, listener: SocketListener) {
     this.listener = listener;
     this.heardAtMs = this.saidAtMs = Date.now();
-    this.socket = new webSocket(url, [SUBPROTOCOL]);
+    this.socket = new webSocket(url, SUBPROTOCOLS);
     this.socket.onopen = () => {
       this.heardAtMs = Date.now();
       if (!this.over) listener.opened();

@@ -26,6 +26,14 @@ test("resume: what was in flight is sent again under its cseq, the buffer waits 
   assert.equal(tab.text, "XYZqabc\n");
 });
 
+test("a welcome in a version that is not spoken here ends the session", () => {
+  const tab = new Tab();
+  tab.session.lost();
+  tab.session.hello("x");
+  const { events } = tab.say({ ...WELCOME, v: 3 });
+  assert.ok(events.some((event) => event.kind === "broken" && /version 3/.test(event.error.message)));
+});
+
 test("resume: edits made offline join a composed change, and are sent behind it", () => {
   const tab = new Tab();
   tab.session.lost();

@@ -82,6 +82,18 @@ async def test_answers_gather_while_a_frame_is_being_written() -> None:
 
 
 @virtual_time
+async def test_a_router_of_an_earlier_version_is_told_only_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    socket, router, serving = linked(Bench())
+    monkeypatch.setitem(link.SINCE, link.ComposedIs, router.version + 1)
+    router.reply(link.ComposedIs(1, 1, 1, b"c"))
+    router.reply(link.AckedIs(2, 1, 1))
+    await until_idle()
+    assert socket.answers == [link.AckedIs(2, 1, 1)]
+    socket.end()
+    await serving
+
+
+@virtual_time
 async def test_a_frame_of_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router_link, "REPLY_FRAME_BYTES", 2_000)
     socket, router, serving = linked(Bench())

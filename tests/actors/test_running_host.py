@@ -4,7 +4,7 @@ The port is real, so time is too: the lease is short, and tests wait for what mu
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -64,12 +64,14 @@ class Site:
 
 
 @asynccontextmanager
-async def router(host: RunningHost, secret: str = SECRET) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+async def router(
+    host: RunningHost, secret: str = SECRET, offered: Iterable[str] = link.LINK_SUBPROTOCOLS
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     async with (
         aiohttp.ClientSession() as http,
         http.ws_connect(
             f"http://{host.address}{link.LINK_PATH}",
-            protocols=[link.LINK_SUBPROTOCOL],
+            protocols=list(offered),
             headers={"Authorization": f"Bearer {secret}"},
         ) as socket,
     ):
@@ -128,6 +130,25 @@ async def test_a_stranger_is_turned_away() -> None:
         ):
             closed = await socket.receive()
             assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 4400)
+            assert closed.extra == "this host speaks coscribe-link.v1"
+
+
+@pytest.mark.parametrize(
+    ("offered", "taken"),
+    [(["coscribe-link.v2", "coscribe-link.v1"], "coscribe-link.v1"), (["coscribe-link.v3", "coscribe-link.v2"], None)],
+)
+async def test_a_router_of_the_next_version_is_served_and_one_further_on_is_told_why_not(
+    offered: list[str], taken: str | None
+) -> None:
+    site = Site()
+    async with site.running() as host, router(host, offered=offered) as socket:
+        assert socket.protocol == taken
+        if taken:
+            await say(socket, op(1), link.FetchSnapshot(KEY, 7, True))
+            assert len(await hear(socket)) == 1
+        else:
+            closed = await socket.receive()
+            assert (closed.data, closed.extra) == (4400, "this host speaks coscribe-link.v1")
 
 
 async def test_the_same_slot_is_not_started_twice() -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,18 @@ def owners(present: ClusterMap) -> dict[SectionKey, str | None]:
 @given(maps)
 def test_a_map_survives_its_encoding(present: ClusterMap) -> None:
     assert decode_map(encode_map(present)) == present
+
+
+@given(maps)
+def test_what_a_later_version_adds_to_a_map_is_passed_over(present: ClusterMap) -> None:
+    written = msgspec.json.decode(encode_map(present))
+    written |= {"more": {"a": [1]}, "hosts": {name: {**entry, "more": 1} for name, entry in written["hosts"].items()}}
+    assert decode_map(msgspec.json.encode(written)) == present
+
+
+def test_what_an_earlier_version_does_not_write_is_the_default() -> None:
+    written = b'{"view":7,"hosts":{"host-0":{"address":"127.0.0.1:1","instance":"first"}}}'
+    assert decode_map(written) == ClusterMap(7, {"host-0": up()})
 
 
 @given(maps)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp import web
 
-from coscribe.protocol import SUBPROTOCOL, BadMessage, ClientMessage, Hello, decode_client_message
+from coscribe.protocol import SUBPROTOCOLS, BadMessage, ClientMessage, Hello, decode_client_message
 from tests.coscribe.sessions import head, snapshot, welcome
 
 
@@ -52,7 +52,7 @@ async def served(*scripts: Script) -> AsyncIterator[tuple[aiohttp.ClientSession,
         nonlocal count
         script = scripts[min(count, len(scripts) - 1)]
         count += 1
-        socket = web.WebSocketResponse(protocols=[SUBPROTOCOL], timeout=0.2)
+        socket = web.WebSocketResponse(protocols=list(SUBPROTOCOLS), timeout=0.2)
         await socket.prepare(request)
         try:
             await script(Peer(socket, request))

@@ -1,7 +1,9 @@
 """Between hello and welcome a session says nothing else, and gives up on a server that says nothing."""
 
+import pytest
+
 from coscribe.ot import Delta
-from coscribe.protocol import Snapshot, User, Welcome, WireLimits, encode, object_bytes
+from coscribe.protocol import BadMessage, Snapshot, User, Welcome, WireLimits, encode, object_bytes
 from coscribe.session import Session, Silent
 
 WELCOME = encode(
@@ -39,6 +41,16 @@ def test_an_edit_after_a_reconnect_waits_for_the_welcome() -> None:
     assert [frame[:12] for frame in session.outgoing(10.0)] == [b'{"t":"hello"']
     session.receive(WELCOME, 11.0)
     assert [frame[:9] for frame in session.outgoing(11.0)] == [b'{"t":"op"']
+
+
+def test_the_version_that_the_welcome_names_must_be_one_that_is_spoken() -> None:
+    session = Session("client-1")
+    session.connected(0.0)
+    with pytest.raises(BadMessage, match="version 2 of the protocol"):
+        session.receive(WELCOME.replace(b'"v":1', b'"v":2'), 0.0)
+    assert session.welcome is None
+    session.receive(WELCOME, 0.0)
+    assert session.welcome is not None
 
 
 def test_a_server_that_never_welcomes_is_given_up() -> None:

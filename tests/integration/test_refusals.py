@@ -50,7 +50,7 @@ OPENINGS: dict[str, tuple[list[Any], int]] = {
     "a binary frame": ([b'{"t":"hello","v":1,"client":"client-row"}'], 4400),
     "no hello first": ([OP], 4400),
     "hello without a version": ([{"t": "hello", "client": "client-row"}], 4400),
-    "hello of another version": ([{**HELLO, "v": 2}], 4400),
+    "hello of a version two ahead": ([{**HELLO, "v": 3}], 4400),
     "hello of version 1.0": (['{"t":"hello","v":1.0,"client":"client-row"}'], 4400),
     "hello without a client id": ([{"t": "hello", "v": 1}], 4400),
     "a short client id": ([{**HELLO, "client": "short"}], 4400),

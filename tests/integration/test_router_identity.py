@@ -145,6 +145,13 @@ async def test_another_subprotocol(server: Served, offered: list[str]) -> None:
     await refused(server, await server.written("subprotocol"), 4400, headers=server.bearer(), protocols=offered)
 
 
+async def test_a_client_of_the_next_version_is_answered_in_ours(server: Served) -> None:
+    document = await server.written("versions")
+    async with raw(server.url, document, headers=server.bearer(), protocols=["coscribe.v2", "coscribe.v1"]) as ann:
+        await ann.say({"t": "hello", "v": 2, "client": "client-row"})
+        assert (await ann.until(lambda message: message.get("t") == "welcome"))["v"] == 1
+
+
 async def test_ours_among_others_and_none_at_all_will_do(server: Served) -> None:
     document = await server.written("subprotocol")
     for offered in (["coscribe.v2", "coscribe.v1"], []):

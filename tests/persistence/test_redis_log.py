@@ -7,8 +7,8 @@ import pytest
 from coscribe.names import SectionKey
 from persistence import keys
 from persistence.bus import RedisBus
-from persistence.reader import RedisLogReader
-from persistence.records import Answer, Durable, LiveSnapshot, LogState, StoredSnapshot, Unavailable
+from persistence.reader import RedisLogReader, decode_entries
+from persistence.records import Answer, Durable, LiveSnapshot, LogEntry, LogState, StoredSnapshot, Unavailable
 from persistence.redis_client import execute
 from tests.persistence.logs import activate_all, log_and_client, log_at, sections
 from tests.persistence.proxy import bad_line
@@ -19,6 +19,11 @@ pytestmark = pytest.mark.services
 
 
 # --- Unknown outcomes ---
+
+
+def test_what_a_later_version_adds_to_an_entry_is_passed_over() -> None:
+    fields = (b"m", b"7 1700 ann lee", b"e", b'["client-1",1,["x"]]', b"more", b"1")
+    assert decode_entries([(b"3-0", fields)]) == [LogEntry(3, 7, 1700, "ann lee", b'["client-1",1,["x"]]')]
 
 
 async def test_after_a_lost_reply_the_same_batch_is_a_duplicate(redis_url: str) -> None:

@@ -9,7 +9,7 @@ from coscribe.names import SectionKey
 from coscribe.protocol import CaughtUp, Head, Snapshot, encode, object_bytes, op_entry
 from persistence import keys
 from persistence.records import Unavailable
-from router.link import LinkClosed
+from router.link import LinkClosed, NoCommonVersion
 from tests.router.ports import MemoryBus
 
 PAGE = 3
@@ -88,6 +88,8 @@ class MemoryReader:
 class Pipe:
     """Implements router.link.Transport: one open link to the host."""
 
+    version = link.LINK_VERSION
+
     def __init__(self, host: "MemoryHost", address: str) -> None:
         self.address = address
         self.stalled: asyncio.Event | None = None
@@ -131,6 +133,7 @@ class MemoryHost:
     def __init__(self, reader: MemoryReader, bus: MemoryBus) -> None:
         self.down = False
         self.hanging = False  # connecting takes for ever
+        self.version: int | None = link.LINK_VERSION  # None: it speaks none that the router speaks
         self.connects: list[tuple[float, str]] = []
         self.links: list[Pipe] = []
         self.received: list[link.ToHost] = []
@@ -147,6 +150,8 @@ class MemoryHost:
             await asyncio.Event().wait()
         if self.down:
             raise LinkClosed("refused")
+        if self.version is None:
+            raise NoCommonVersion("they speak another one")
         pipe = Pipe(self, address)
         self.links.append(pipe)
         return pipe

@@ -53,7 +53,7 @@ def resume(**sections: Any) -> dict[str, Any]:
 
 
 BAD_HELLOS: dict[str, dict[str, Any]] = {
-    "version": {**HELLO, "v": 2},
+    "version": {**HELLO, "v": 3},
     "client id too short": {**HELLO, "client": "short"},
     "client id with a quote": {**HELLO, "client": 'client-"1'},
     "client id with a newline at its end": {**HELLO, "client": "client-1\n"},

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
+from structlog.testing import capture_logs
 
 from cluster.cluster_map import ClusterMap, HostEntry
 from cluster.ring import Ring
@@ -21,7 +22,7 @@ from router.link import (
     Links,
 )
 from tests.router.bench import KEY, settle
-from tests.router.owner import MemoryHost, MemoryReader
+from tests.router.owner import MemoryHost, MemoryReader, Pipe
 from tests.router.ports import MemoryBus
 
 OTHER = SectionKey("other", "life1", "0")
@@ -111,6 +112,35 @@ async def test_a_question_without_an_answer_ends_and_a_late_answer_is_nobodys() 
         wired.host.silent = ()
         assert (await wired.links.acked(KEY, "client-1")).cseq == 0
         assert wired.broken == 0
+
+
+async def test_a_host_of_an_earlier_version_is_asked_only_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(link.SINCE, link.FetchAcked, link.LINK_VERSION + 1)
+    async with wires() as wired:
+        wired.links.submit(submit(1))
+        assert await refused(asyncio.create_task(wired.links.acked(KEY, "client-1"))) == "unavailable"
+        assert (await wired.links.snapshot(KEY)).request == 2
+        assert not wired.host.asked(link.FetchAcked)
+        assert wired.broken == 0
+        monkeypatch.setattr(Pipe, "version", link.LINK_VERSION + 1)
+        wired.host.links[0].cut()
+        await asyncio.sleep(RETRY_FIRST_S)
+        assert (await wired.links.acked(KEY, "client-1")).cseq == 1
+
+
+async def test_a_host_without_a_common_version_is_told_of_and_tried_again() -> None:
+    async with wires() as wired:
+        wired.host.version = None
+        with capture_logs() as logs:
+            for _ in range(1000):
+                wired.links.submit(submit(1))
+                await asyncio.sleep(0.01)
+        told = [entry["reason"] for entry in logs if entry["event"] == "no common version"]
+        assert 5 < len(told) < 12, "in growing steps, up to a cap"
+        assert set(told) == {"they speak another one"}
+        wired.host.version = link.LINK_VERSION
+        await asyncio.sleep(RETRY_CAP_S)
+        assert (await wired.links.acked(KEY, "client-1")).cseq == 0
 
 
 @pytest.mark.parametrize("code", ["moved", "unavailable", "stale", "ahead"])

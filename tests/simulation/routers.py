@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Coroutine
 
 from cluster.watcher import MapWatcher
+from coscribe.link import LINK_VERSION
 from persistence.records import Unavailable
 from router.auth import Identity
 from router.connection import Connection
@@ -18,6 +19,8 @@ CLOSE_PATIENCE_S = 5.0
 
 class LinkTransport:
     """Implements router.link.Transport."""
+
+    version = LINK_VERSION
 
     def __init__(self, end: End) -> None:
         self._end = end

@@ -21,7 +21,7 @@ from aiohttp import WSMsgType
 from actors.host import HostLimits
 from actors.host_server import HostSettings, serve_host
 from coscribe.ot import Limits
-from coscribe.protocol import SUBPROTOCOL
+from coscribe.protocol import SUBPROTOCOLS
 from coscribe.section import WindowLimits
 from tests.support.cluster import SECRET, Cluster, cluster
 from tests.support.services import Postgres, Valkey
@@ -196,7 +196,7 @@ def accepted(message: Any, cseq: int, client: str = "") -> bool:
 @contextlib.asynccontextmanager
 async def raw(url: str, document: str, **given: Any) -> AsyncIterator[Raw]:
     """A socket that has said nothing yet. Raises WSServerHandshakeError for an upgrade that is refused."""
-    given = {"protocols": [SUBPROTOCOL], "max_msg_size": 0, **given}
+    given = {"protocols": list(SUBPROTOCOLS), "max_msg_size": 0, **given}
     async with (
         aiohttp.ClientSession() as http,
         http.ws_connect(f"{url}/v1/documents/{document}/socket", **given) as socket,

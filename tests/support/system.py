@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,15 @@ STOP_TIMEOUT_S = 60
 
 
 class System:
-    """One data folder; `start` and `stop` run `coscribe up` on it, as often as wanted."""
+    """One data folder; `start` and `stop` run `coscribe up` on it, as often as wanted. `settings` go by environment."""
 
-    def __init__(self, folder: Path, *, hosts: int = 2, routers: int = 1) -> None:
+    def __init__(
+        self, folder: Path, *, hosts: int = 2, routers: int = 1, settings: Mapping[str, object] | None = None
+    ) -> None:
         self.data = folder / "data"
         self.port = free_port()
         self._hosts, self._routers = hosts, routers
+        self._environment = {f"COSCRIBE_{name.upper()}": str(value) for name, value in (settings or {}).items()}
         self._output = folder / "up.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -53,6 +56,7 @@ class System:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                env=os.environ | self._environment,
                 start_new_session=True,
             )
         self.wait_for(self.ready, START_TIMEOUT_S)
