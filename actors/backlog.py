@@ -1,5 +1,6 @@
 """What a host has accepted and Postgres does not have yet. Redis keeps it in memory meanwhile, so it is bounded: beyond
-the bound the host takes no more, until Postgres has caught up. What is accepted stays accepted.
+the bound the host takes no more, until Postgres has caught up. Nor does it while the disk that all of it goes to is
+nearly full. What is accepted stays accepted.
 """
 
 from collections import deque
@@ -18,12 +19,20 @@ class Backlog:
 
     def __init__(self, most_bytes: int) -> None:
         self.bytes = 0
+        self.disk_short = False
         self._most = most_bytes
         self._was_full = False
 
     @property
     def full(self) -> bool:
         return self.bytes >= self._most
+
+    @property
+    def refusal(self) -> str:
+        """Why no operation is taken now; empty while they are taken."""
+        if self.disk_short:
+            return "the server's disk is nearly full"
+        return "too much waits for the long-term store" if self.full else ""
 
     def open(self) -> "Share":
         return Share(self)
@@ -46,8 +55,8 @@ class Share:
         self._waiting: deque[tuple[int, int]] = deque()  # last revision and bytes of each run of entries
 
     @property
-    def full(self) -> bool:
-        return self._backlog.full
+    def refusal(self) -> str:
+        return self._backlog.refusal
 
     def add(self, last: int, count: int, size: int) -> None:
         """`count` entries up to revision `last`, of `size` bytes."""

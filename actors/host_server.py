@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -31,6 +32,7 @@ from coscribe.protocol import CloseCode
 from coscribe.versions import listed
 from persistence import keys
 from persistence.bus import RedisBus
+from persistence.disk import LOOK_EVERY_S, DiskReserve
 from persistence.log import RedisLog
 from persistence.map_store import RedisMapStore
 from persistence.records import Bus, Log, MapStore, Store, Unavailable
@@ -55,6 +57,8 @@ class HostSettings:
     replicas: int = 0  # that must have an entry before anyone is told
     limits: Limits = field(default_factory=Limits)
     backlog_bytes: int = 256 * 2**20
+    stores: tuple[Path, ...] = ()  # where Redis and Postgres keep what they have, if that is on this machine
+    disk_free_bytes: int = 0  # with less free there, no operation is taken
     process: str = ""  # its name on its machine, for those who look whether it runs
     upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
 
@@ -104,6 +108,7 @@ class RunningHost:
             settings.name, leased(log, self.stage), store, self._ring, self._watcher.refresh, clock, limits, self.stage
         )
         self._upkeep = Upkeep(self.host, log, store, self._ring, settings.upkeep)
+        self._disk = DiskReserve(settings.stores, settings.disk_free_bytes)
         self._links: dict[web.WebSocketResponse, None] = {}
         self._runner: web.AppRunner | None = None
         self._task: asyncio.Task[None] | None = None
@@ -117,6 +122,7 @@ class RunningHost:
 
     async def start(self) -> None:
         """Raises Unavailable and Evicted, and then nothing is left open."""
+        self._note_disk(self._disk.look())
         self.address = await self._listen()
         try:
             self._bus.listen(lambda channel, data: self._watcher.notice(), lambda channel: self._watcher.notice())
@@ -150,6 +156,7 @@ class RunningHost:
                 tasks.create_task(self._keep_lease())
                 tasks.create_task(self._heed_lease())
                 tasks.create_task(self._upkeep.run())
+                tasks.create_task(self._heed_disk())
         except Exception:  # whoever waits in `failed` sees it; until then nobody may own anything here
             self.host.suspend()
             raise
@@ -224,6 +231,18 @@ class RunningHost:
             before = stage
             left_s = self._lease.left_s
             await asyncio.sleep(pause_s if left_s is None else min(left_s + TICK_S, pause_s))
+
+    async def _heed_disk(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self._note_disk(await asyncio.to_thread(self._disk.look))  # a network's disk may let one wait
+
+    def _note_disk(self, changed: bool) -> None:
+        self.host.backlog.disk_short = self._disk.short
+        if changed and self._disk.short:
+            log_event.error("the disk is nearly full; edits are refused", disk=self._disk.words)
+        elif changed:
+            log_event.info("the disk has room again; edits are taken", disk=self._disk.words)
 
     async def _stay_on_map(self) -> None:
         """Who holds the slot's lease is the slot: an eviction, or an entry of a process before us, is put right."""

@@ -118,8 +118,8 @@ class SectionActor:
         if self.section.revision - self.section.committed_revision >= UNCOMMITTED_MOST:
             self._refuse(message, reply, NackCode.UNAVAILABLE, "the log does not answer", 1.0)
             return
-        if self._backlog.full:
-            self._refuse(message, reply, NackCode.UNAVAILABLE, "too much waits for the long-term store", 2.0)
+        if refusal := self._backlog.refusal:
+            self._refuse(message, reply, NackCode.UNAVAILABLE, refusal, 2.0)
             return
         op = Submission(message.client, message.cseq, message.base, message.user, message.role, message.delta)
         match self.section.submit(op, self.used_ms):

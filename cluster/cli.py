@@ -1,6 +1,7 @@
 """The command line: `coscribe`."""
 
 import asyncio
+import errno
 import importlib.metadata
 import json
 import os
@@ -33,6 +34,7 @@ Bind = Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1)
 Folder = Annotated[Path | None, typer.Option(help="Folder for everything that is kept (.coscribe).")]
 Hosts = Annotated[int | None, typer.Option(help="Shard hosts, which own documents (one a core).")]
 Routers = Annotated[int | None, typer.Option(help="Routers, which hold sockets (1).")]
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 EXAMPLES = """Examples:
 
 coscribe up
@@ -56,6 +58,10 @@ def up(port: Port = None, bind: Bind = None, data: Folder = None, hosts: Hosts =
         code = asyncio.run(_up(settings))
     except CannotStart as error:
         _refuse(error)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _refuse(CannotStart(f"The disk of the data folder has no room: {error}."))
     raise typer.Exit(code)
 
 

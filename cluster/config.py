@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     limit_attribute_depth: int = Field(16, ge=1, le=64, description="deepest nesting of attributes and embeds")
     limit_document_bytes: int = Field(8 << 20, ge=1024, description="largest content of a document")
     limit_backlog_bytes: int = Field(256 << 20, ge=1 << 20, description="what may wait for Postgres on one host")
+    limit_disk_free_bytes: int = Field(
+        512 << 20, ge=0, description="with less free on the disk of the data folder, edits are refused"
+    )
     limit_presence_bytes: int = Field(4096, ge=64, description="longest presence state")
     limit_ops_per_s: float = Field(500.0, gt=0, description="operations a second of one client")
     limit_joins_per_s: float = Field(200.0, gt=0, description="handshakes a second of one router")

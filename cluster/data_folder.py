@@ -15,6 +15,7 @@ from typing import IO, Final
 
 SOCKET_PATH_BYTES: Final = 100  # sun_path holds 108, and Postgres adds its own file name
 LOG_TAIL_BYTES: Final = 4096
+RUNTIME_VARIABLE: Final = "COSCRIBE_RUNTIME"  # names the folder for sockets to the children of `coscribe up`
 
 
 class CannotStart(Exception):
@@ -50,6 +51,13 @@ def socket_path(folder: Path, name: str) -> Path:
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
         raise CannotStart(f"The path of the socket {path} is too long: set TMPDIR to a folder with a shorter path.")
     return path
+
+
+def stores_on_disk(data: Path, redis_url: str, postgres_url: str) -> tuple[Path, ...]:
+    """Where those of the two servers that are ours keep what they have: ours listen in the runtime folder."""
+    runtime = os.environ.get(RUNTIME_VARIABLE)
+    urls = {"valkey": redis_url, "postgres": postgres_url}
+    return tuple(data / name for name, url in urls.items() if runtime and runtime in url)
 
 
 def write_private(path: Path, text: str) -> None:

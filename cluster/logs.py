@@ -1,14 +1,27 @@
 """Logs: structlog's shape for our processes, and a bound on the files that children write."""
 
+import contextlib
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TextIO, cast
 
 import structlog
 
 LARGEST_LOG_BYTES: Final = 8 << 20  # two of them for each process
+
+
+class Unfailing:
+    """stderr, for a log: one that cannot be written, on a full disk, must not end who logs."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
 
 
 def configure(level: str, log_format: Literal["text", "json"]) -> None:
@@ -25,7 +38,7 @@ def configure(level: str, log_format: Literal["text", "json"]) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, Unfailing())),
         cache_logger_on_first_use=False,  # a cached logger would not hear of a later configuration; logging is rare
     )
 
@@ -46,7 +59,8 @@ def begin_anew(path: Path) -> None:
 def bound(path: Path, largest: int = LARGEST_LOG_BYTES) -> None:
     """Keep the newest part of a log that has grown too large as `….1`, and go on with an empty one.
 
-    The writer holds the file open in append mode, so it is cut, not moved; a line written in between may be lost."""
+    The writer holds the file open in append mode, so it is cut, not moved; a line written in between may be lost.
+    Where the disk has no room for that it stays as it is."""
     try:
         if path.stat().st_size <= largest:
             return
@@ -54,5 +68,5 @@ def bound(path: Path, largest: int = LARGEST_LOG_BYTES) -> None:
             file.seek(-largest, os.SEEK_END)
             path.with_name(path.name + ".1").write_bytes(file.read())
         os.truncate(path, 0)
-    except FileNotFoundError:
+    except OSError:
         return

@@ -16,6 +16,7 @@ import structlog
 from pydantic import SecretStr
 
 from cluster.config import Settings, load
+from cluster.data_folder import RUNTIME_VARIABLE, stores_on_disk
 from cluster.logs import configure, write_output_to
 from cluster.processes import process_name
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 FIRST_RETRY_S: Final = 0.1
 LONGEST_RETRY_S: Final = 5.0
-RUNTIME_VARIABLE: Final = "COSCRIBE_RUNTIME"  # the folder for sockets
 STOP: Final = b"stop\n"
 
 log = structlog.get_logger()
@@ -169,6 +169,8 @@ class HostActor(Actor):
                 replicas=settings.replicas if settings.durability == "replica" else 0,
                 limits=limits_of(settings),
                 backlog_bytes=settings.limit_backlog_bytes,
+                stores=stores_on_disk(settings.data, given(settings.redis_url), given(settings.postgres_url)),
+                disk_free_bytes=settings.limit_disk_free_bytes,
                 process=process_name(),
             )
         )

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from cluster.config import Settings, load
-from cluster.data_folder import CannotStart, secret
+from cluster.data_folder import RUNTIME_VARIABLE, CannotStart, secret
 from cluster.processes import become_subreaper, descendants, end, exited, identify, program
-from cluster.ray_actors import RUNTIME_VARIABLE, ControllerActor, HostActor, stop_directly
+from cluster.ray_actors import ControllerActor, HostActor, stop_directly
 from cluster.ray_events import GO, Degraded, Gone, HostsStopped, RayEvent, RayStarted, Serving, Trouble, Waiting, encode
 
 NAMESPACE: Final = "coscribe"

@@ -47,10 +47,13 @@ class Services:
             given_postgres.get_secret_value() if given_postgres else postgres_url(settings.data, runtime)
         )
         self.parts: list[Part] = []
+        self.folders: list[Path] = []
         if given_redis is None:
             self.parts.append(Part("Valkey", self._start_valkey, VALKEY_SIGNALS))
+            self.folders.append(settings.data / "valkey")
         if given_postgres is None:
             self.parts.append(Part("Postgres", self._start_postgres, POSTGRES_SIGNALS))
+            self.folders.append(settings.data / "postgres")
         self.checked = asyncio.Event()
 
     @staticmethod

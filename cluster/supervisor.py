@@ -59,9 +59,9 @@ class Supervisor:
             started = time.monotonic()
             try:
                 part.child = await part.start()
-            except CannotStart as error:
+            except (CannotStart, OSError) as error:  # OSError: a disk that is full, for instance
                 if not part.ready.is_set():
-                    raise
+                    raise error if isinstance(error, CannotStart) else CannotStart(f"{part.name}: {error}") from None
                 self._say(f"{part.name} did not start: {error}")
             else:
                 part.ready.set()

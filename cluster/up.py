@@ -17,7 +17,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from cluster.config import PREFIX, Settings
-from cluster.data_folder import lock, private_folder, runtime_folder
+from cluster.data_folder import RUNTIME_VARIABLE, lock, private_folder, runtime_folder
 from cluster.display import Display
 from cluster.logs import begin_anew, bound
 from cluster.ports import refuse_busy_port, until_listening
@@ -25,6 +25,7 @@ from cluster.processes import Child, ProcessId, become_subreaper, descendants, e
 from cluster.ray_child import RayChild
 from cluster.services import Services
 from cluster.supervisor import Part, RunState, Supervisor, end_leftovers, read_state, write_state
+from persistence.disk import DiskReserve
 
 WATCH_S: Final = 2.0
 ORPHAN_SIGNALS: Final = ((signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0))
@@ -63,7 +64,7 @@ class Up:
             }
         )
         others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-        self._environment = others | self._settings.environment() | {"COSCRIBE_RUNTIME": str(runtime)}
+        self._environment = others | self._settings.environment() | {RUNTIME_VARIABLE: str(runtime)}
         self._supervisor = Supervisor(display.say, self._write_state)
         self._ray = RayChild(
             self._logs / "ray.log", settings.hosts + 1, self._environment, display.say, self._write_state
@@ -71,6 +72,8 @@ class Up:
         self._ray_part = Part("Ray", self._start_ray, RAY_SIGNALS)
         self._routers = [Part(name, self._router(name)) for name in self.router_names(settings)]
         self._others: list[ProcessId] = []
+        self._state_written = True
+        self._disk = DiskReserve(self._services.folders, settings.limit_disk_free_bytes)
 
     @staticmethod
     def router_names(settings: Settings) -> list[str]:
@@ -138,21 +141,34 @@ class Up:
         return [*self._ray.pids(), *(part.child.pid for part in self._supervisor.parts if part.child)]
 
     async def _watch(self) -> None:
-        """Keep the state file and the size of logs right."""
+        """Keep the state file and the size of logs right, and an eye on the disk."""
         while True:
             others = descendants(os.getpid())
-            if others != self._others:
+            if others != self._others or not self._state_written:
                 self._others = others
                 self._write_state()
             for log in self._logs.glob("*.log"):
                 bound(log)
+            if await asyncio.to_thread(self._disk.look):
+                self._say_disk()
             await asyncio.sleep(WATCH_S)
+
+    def _say_disk(self) -> None:
+        taken = "Edits are refused until then" if self._disk.short else "Edits are taken again"
+        self._display.say(f"Disk: {self._disk.words} (limit_disk_free_bytes). {taken}.")
 
     def _write_state(self) -> None:
         me = identify(os.getpid())
         assert me is not None
         parts = {part.name: part.child.id for part in self._supervisor.parts if part.child and part.child.id}
-        write_state(self._state, RunState(me, str(self._runtime), parts, self._ray.serving, self._others))
+        try:
+            write_state(self._state, RunState(me, str(self._runtime), parts, self._ray.serving, self._others))
+        except OSError as error:
+            if self._state_written:
+                self._display.say(f"{self._state} cannot be written: {error.strerror}. Everything goes on.")
+            self._state_written = False
+        else:
+            self._state_written = True
 
     # --- Stopping ---
 

@@ -29,7 +29,7 @@ async def check_server(client: Redis, durability: Durability, replicas: int = 1)
     info = _parse_info(await execute(client, "INFO"))
     _check_version(info)
     _check_role(info)
-    warnings = _check_replicas(info, replicas) if durability == "replica" else []
+    warnings = [*_check_writing(info), *(_check_replicas(info, replicas) if durability == "replica" else [])]
     try:
         settings = await _settings(client)
     except ResponseError:  # renamed, or not allowed to us
@@ -74,6 +74,12 @@ def _check_replicas(info: Mapping[str, str], wanted: int) -> Sequence[str]:
         f"Durability 'replica' needs {wanted} replicas with an append-only file, and Redis has {connected}: no edit is "
         "acknowledged until they are there."
     ]
+
+
+def _check_writing(info: Mapping[str, str]) -> Sequence[str]:
+    if info.get("aof_last_write_status", "ok") == "ok":
+        return []
+    return ["Redis could not write its append-only file and refuses edits: is its disk full?"]
 
 
 def _check_settings(settings: Mapping[str, str], durability: Durability) -> Sequence[str]:

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from cluster.config import Settings, load
+from cluster.data_folder import stores_on_disk
 from cluster.logs import configure
 from cluster.watcher import MapWatcher
 from coscribe import link
@@ -27,6 +28,7 @@ from coscribe.names import is_document_id
 from coscribe.protocol import SUBPROTOCOLS, CloseCode, WireLimits, close_reason
 from coscribe.versions import listed
 from persistence.bus import RedisBus
+from persistence.disk import DiskReserve
 from persistence.documents import Documents
 from persistence.map_store import RedisMapStore
 from persistence.presence import RedisRoster
@@ -107,7 +109,7 @@ class RouterApp:
         tokens = Tokens(_secret(settings.token_secret), settings.token_issuer, settings.token_audience)
         self.api = HttpApi(
             self.router, self.metrics, tokens, Tickets(redis), Documents(redis, store),
-            guests=bool(settings.guests), create_on_open=settings.create_on_open,
+            guests=bool(settings.guests), create_on_open=settings.create_on_open, disk=_disk(settings),
         )  # fmt: skip
         joins = settings.limit_joins_per_s
         self._joins = TokenBucket.full(joins, 2 * joins, time.monotonic())
@@ -241,6 +243,11 @@ async def serve(settings: Settings, stopped: asyncio.Event) -> None:
 def _secret(value: SecretStr | None) -> str:
     assert value is not None, "whoever starts a router passes resolved settings on"
     return value.get_secret_value()
+
+
+def _disk(settings: Settings) -> DiskReserve | None:
+    stores = stores_on_disk(settings.data, _secret(settings.redis_url), _secret(settings.postgres_url))
+    return DiskReserve(stores, settings.limit_disk_free_bytes) if stores else None
 
 
 async def _serve_until_signalled(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from coscribe.names import FIRST_SECTION, SectionKey, is_document_id
 from coscribe.ot import OWN_LIMITS, decode
 from coscribe.protocol import Snapshot
+from persistence.disk import DiskReserve
 from persistence.documents import Documents
 from persistence.records import Document
 from persistence.tickets import LIFETIME_S as TICKET_LIFETIME_S
@@ -70,10 +71,12 @@ class HttpApi:
         *,
         guests: bool,
         create_on_open: bool,
+        disk: DiskReserve | None = None,
     ) -> None:
         self._router, self._metrics, self._tokens = router, metrics, tokens
         self._tickets, self._documents = tickets, documents
         self._guests, self._create_on_open = guests, create_on_open
+        self._disk = disk
         self.ready = True
 
     def routes(self) -> list[web.RouteDef]:
@@ -246,7 +249,11 @@ class HttpApi:
         if not self.ready or not hosts:
             text = "shutting down" if not self.ready else "no shard host is up"
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", text, 1.0)
-        return _json({"status": "ready", "hosts": hosts, "view": self._router.view})
+        found: dict[str, Any] = {"status": "ready", "hosts": hosts, "view": self._router.view}
+        if self._disk:
+            self._disk.look()
+            found["disk"] = "short" if self._disk.short else "ok"  # ready all the same: reading goes on
+        return _json(found)
 
     async def _metrics_page(self, request: web.Request) -> web.Response:
         body = generate_latest(self._metrics.registry)

@@ -6,6 +6,7 @@ The port is real, so time is too: the lease is short, and tests wait for what mu
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -43,13 +44,17 @@ class Site:
     def __init__(self) -> None:
         self.map = MemoryMapStore()
         self.log, self.store, self.time = MemoryLog(), MemoryStore(), Time()
+        self.stores: tuple[Path, ...] = ()
+        self.disk_free_bytes = 0
         self.stands_at: float | None = None  # the clock of leases, when a test moves it
 
     def _lease_time(self) -> float:
         return asyncio.get_running_loop().time() if self.stands_at is None else self.stands_at
 
     def host(self, name: str = "host-0") -> RunningHost:
-        settings = HostSettings(name, "", "", SECRET, lease_ttl_s=TTL_S)
+        settings = HostSettings(
+            name, "", "", SECRET, lease_ttl_s=TTL_S, stores=self.stores, disk_free_bytes=self.disk_free_bytes
+        )
         clock = self.time.clock()
         return RunningHost(settings, self.map, MemoryBus(), self.log, self.store, clock, self._lease_time)
 
@@ -170,6 +175,27 @@ async def test_a_start_without_the_map_leaves_nothing_open() -> None:
         await host.start()
     with pytest.raises(OSError):
         await asyncio.open_connection(*host.address.split(":"))
+
+
+# --- The disk ---
+
+
+async def test_with_less_free_on_its_disk_than_it_wants_it_takes_no_operation_and_reading_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.host_server.LOOK_EVERY_S", 0.02)
+    site = Site()
+    site.stores, site.disk_free_bytes = (tmp_path,), 2**62
+    async with site.running() as host, router(host) as socket:
+        await say(socket, op(1), link.FetchSnapshot(KEY, 1, True))
+        refused, snapshot = await hear(socket)
+        assert isinstance(refused, link.Refusal)
+        assert (refused.code, refused.message) == (NackCode.UNAVAILABLE, "the server's disk is nearly full")
+        assert isinstance(snapshot, link.SnapshotIs)
+        assert snapshot.revision == 0
+        monkeypatch.setattr("persistence.disk._free_bytes", lambda folder: 2**63)
+        await until(lambda: not host.host.backlog.disk_short)
+        await active(host)
 
 
 # --- The lease ---
