@@ -20,6 +20,7 @@ PREFIX: Final = "COSCRIBE_"
 # Of the test run, of the build, and of `up` for its children.
 NOT_SETTINGS: Final = {"COSCRIBE_REQUIRE", "COSCRIBE_EXPECT_ENGINE", "COSCRIBE_ENGINE", "COSCRIBE_RUNTIME"}
 MOST_LOCAL_HOSTS: Final = 8
+CONTROLLER: Final = "controller"
 KEPT_SECRETS: Final = ("token_secret", "cluster_secret")
 SHORTEST_SECRET: Final = 32  # characters; HS256 wants 256 bits
 
@@ -130,6 +131,10 @@ class Settings(BaseSettings):
                 yield name, ",".join(value) or None
             else:
                 yield name, None if value is None else str(value)
+
+
+def host_names(settings: Settings) -> list[str]:
+    return [f"host-{slot}" for slot in range(settings.hosts)]
 
 
 def load(**given: Any) -> Settings:

@@ -16,14 +16,13 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
-from cluster.config import Settings, load
+from cluster.config import CONTROLLER, Settings, host_names, load
 from cluster.data_folder import RUNTIME_VARIABLE, CannotStart, secret
 from cluster.processes import become_subreaper, descendants, end, exited, identify, program
 from cluster.ray_actors import ControllerActor, HostActor, stop_directly
 from cluster.ray_events import GO, Degraded, Gone, HostsStopped, RayEvent, RayStarted, Serving, Trouble, Waiting, encode
 
 NAMESPACE: Final = "coscribe"
-CONTROLLER: Final = "controller"
 OBJECT_STORE_BYTES: Final = 80 << 20  # the least that Ray takes; nothing large goes through it
 RAY_SERVERS: Final = ("raylet", "gcs_server")
 ANSWER_TIMEOUT_S: Final = 5.0
@@ -60,7 +59,7 @@ class Runtime:
         self._settings = settings
         self._ray = ray
         self._tell = tell
-        self._names = [CONTROLLER, *(f"host-{slot}" for slot in range(settings.hosts))]
+        self._names = [CONTROLLER, *host_names(settings)]
         self._actors: dict[str, Any] = {}
         self._pids: dict[str, int] = {}
 

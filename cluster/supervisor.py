@@ -17,21 +17,24 @@ import msgspec
 from cluster.data_folder import CannotStart, last_line, write_private
 from cluster.processes import GENTLY, Child, ProcessId, Signals, descendants, end, is_running
 
-FIRST_WAIT_S: Final = 0.25
-LONGEST_WAIT_S: Final = 30.0
-STEADY_S: Final = 60.0  # who ran this long starts again at once
+FIRST_PAUSE_S: Final = 0.25
+LONGEST_PAUSE_S: Final = 30.0
+QUICK_RESTARTS: Final = 5
+STEADY_S: Final = 10.0  # who served for so long has earned a quick restart
 
 Say = Callable[[str], None]
 
 
 class RunState(msgspec.Struct, frozen=True):
-    """data/state.json: whose processes these are. `others` descend from the parts: Ray's servers, agents and hosts."""
+    """data/state.json: whose processes these are. `others` descend from the parts: Ray's servers, agents and hosts.
+    `wanted`: the hosts, and the controller, that there should be."""
 
     up: ProcessId
     runtime: str
     parts: dict[str, ProcessId]
     hosts: dict[str, int]
     others: list[ProcessId]
+    wanted: list[str] = []
 
 
 @dataclass(slots=True)
@@ -45,6 +48,30 @@ class Part:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+@dataclass(slots=True)
+class Pauses:
+    """How long to wait before a part is started again.
+
+    People wait while a part is away, so one that has served is started again at once. One that cannot start, or ends as
+    soon as it has, would do so again, and each start costs a core for seconds: its pauses grow. A part may end a few
+    times in a row without being of that kind, so it has some quick restarts, and earns one by each ten seconds of
+    service."""
+
+    quick: float = QUICK_RESTARTS
+    next_s: float = field(default_factory=lambda: FIRST_PAUSE_S)
+
+    def after(self, served_s: float) -> float:
+        """`served_s`: how long it served this time; 0 if it did not get so far."""
+        self.quick = min(self.quick + served_s / STEADY_S, QUICK_RESTARTS)
+        if served_s >= STEADY_S:
+            self.next_s = FIRST_PAUSE_S
+        if served_s and self.quick >= 1:
+            self.quick -= 1
+            return 0.0
+        pause_s, self.next_s = self.next_s, min(self.next_s * 2, LONGEST_PAUSE_S)
+        return pause_s
+
+
 class Supervisor:
     def __init__(self, say: Say, changed: Callable[[], None]) -> None:
         self._say = say
@@ -54,9 +81,9 @@ class Supervisor:
     async def keep(self, part: Part) -> None:
         """Start the part and keep it running until cancelled. Cancelling does not stop it."""
         self.parts.append(part)
-        wait_s = FIRST_WAIT_S
+        pauses = Pauses()
         while True:
-            started = time.monotonic()
+            served_s = 0.0
             try:
                 part.child = await part.start()
             except (CannotStart, OSError) as error:  # OSError: a disk that is full, for instance
@@ -66,12 +93,11 @@ class Supervisor:
             else:
                 part.ready.set()
                 self._changed()
+                ready = time.monotonic()
                 code = await part.child.wait()
+                served_s = time.monotonic() - ready
                 self._say(f"{part.name} {_ending(code, part.child)}. It is started again.")
-            if time.monotonic() - started > STEADY_S:
-                wait_s = FIRST_WAIT_S
-            await asyncio.sleep(wait_s)
-            wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+            await asyncio.sleep(pauses.after(served_s))
 
     async def stop(self, part: Part) -> None:
         if part.child and part.child.exit_code is None:

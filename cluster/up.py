@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from cluster.config import PREFIX, Settings
+from cluster.config import CONTROLLER, PREFIX, Settings, host_names
 from cluster.data_folder import RUNTIME_VARIABLE, lock, private_folder, runtime_folder
 from cluster.display import Display
 from cluster.logs import begin_anew, bound
@@ -67,11 +67,13 @@ class Up:
         self._environment = others | self._settings.environment() | {RUNTIME_VARIABLE: str(runtime)}
         self._supervisor = Supervisor(display.say, self._write_state)
         self._ray = RayChild(
-            self._logs / "ray.log", settings.hosts + 1, self._environment, display.say, self._write_state
-        )
+            self._logs / "ray.log", settings.hosts + 1, self._environment, display.say, self._write_state,
+            self._end_strangers,
+        )  # fmt: skip
         self._ray_part = Part("Ray", self._start_ray, RAY_SIGNALS)
         self._routers = [Part(name, self._router(name)) for name in self.router_names(settings)]
         self._others: list[ProcessId] = []
+        self._wanted = [CONTROLLER, *host_names(settings)]
         self._state_written = True
         self._disk = DiskReserve(self._services.folders, settings.limit_disk_free_bytes)
 
@@ -112,7 +114,7 @@ class Up:
 
     async def _start_ray(self) -> Child:
         await self._services.checked.wait()
-        await end_adopted(self._strangers(), ORPHAN_SIGNALS)  # of a Ray that was killed
+        await self._end_strangers()
         self._ray_part.child = child = await self._ray.start()
         hosts = "1 host" if self._settings.hosts == 1 else f"{self._settings.hosts} hosts"
         self._display.ready("Ray", f"{self._ray.version}, {hosts} and the controller")
@@ -136,6 +138,10 @@ class Up:
         parts = self._pids()
         ours = {child.pid for pid in parts for child in descendants(pid)} | set(parts)
         return [process for process in descendants(os.getpid()) if process.pid not in ours]
+
+    async def _end_strangers(self) -> None:
+        """For instance the servers and hosts of a Ray that was killed."""
+        await end_adopted(self._strangers(), ORPHAN_SIGNALS)
 
     def _pids(self) -> list[int]:
         return [*self._ray.pids(), *(part.child.pid for part in self._supervisor.parts if part.child)]
@@ -162,7 +168,9 @@ class Up:
         assert me is not None
         parts = {part.name: part.child.id for part in self._supervisor.parts if part.child and part.child.id}
         try:
-            write_state(self._state, RunState(me, str(self._runtime), parts, self._ray.serving, self._others))
+            write_state(
+                self._state, RunState(me, str(self._runtime), parts, self._ray.serving, self._others, self._wanted)
+            )
         except OSError as error:
             if self._state_written:
                 self._display.say(f"{self._state} cannot be written: {error.strerror}. Everything goes on.")
@@ -187,18 +195,11 @@ class Up:
         if any(part.child for part in self._routers):
             say("Stopping: routers close their sockets.")
             await asyncio.gather(*(self._supervisor.stop(router) for router in self._routers))
-        if self._ray_part.child and self._ray_part.child.exit_code is None:
+        if self._ray.running:
             ours = self._settings.ray_address is None
-            self._ray.stop_next()
             say("Stopping: hosts hand off and flush." if ours else "Leaving: hosts go on in your Ray cluster.")
-            stopping = asyncio.create_task(self._supervisor.stop(self._ray_part))
-            hosts = asyncio.create_task(self._ray.hosts_stopped())
-            await asyncio.wait({stopping, hosts}, return_when=asyncio.FIRST_COMPLETED)
-            hosts.cancel()
-            say("Stopping: Ray.")
-            await stopping
-            await self._ray.ended()
-        await end_adopted(self._strangers(), ORPHAN_SIGNALS)
+            await self._ray.stop(RAY_SIGNALS, lambda: say("Stopping: Ray."))
+        await self._end_strangers()
         for part in reversed(self._services.parts):
             if part.child and part.child.exit_code is None:
                 say(f"Stopping: {part.name}.")

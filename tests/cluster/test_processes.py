@@ -23,7 +23,16 @@ from cluster.processes import (
     process_name,
     spawn,
 )  # fmt: skip
-from cluster.supervisor import Part, RunState, Supervisor, end_leftovers, read_state, running_parts, write_state
+from cluster.supervisor import (
+    QUICK_RESTARTS,
+    Part,
+    RunState,
+    Supervisor,
+    end_leftovers,
+    read_state,
+    running_parts,
+    write_state,
+)
 from tests.cluster.waiting import until
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -171,12 +180,12 @@ async def test_who_dies_is_started_again_with_a_message() -> None:
 
 
 async def test_who_dies_again_and_again_is_not_started_in_a_rush(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.supervisor.FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr("cluster.supervisor.FIRST_PAUSE_S", 0.05)
     bench = Supervised(["/no/such/program"])
     keeping = asyncio.create_task(bench.supervisor.keep(bench.part))
     began = time.monotonic()
-    await until(lambda: len(bench.children) == 5)
-    assert time.monotonic() - began > 0.05 + 0.1 + 0.2 + 0.4
+    await until(lambda: len(bench.children) == QUICK_RESTARTS + 4)
+    assert time.monotonic() - began > 0.05 + 0.1 + 0.2
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
     for child in bench.children:

@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks.failover.bench import bench_of
 from benchmarks.failover.faults import FAULTS, HEARTBEAT_S, gcs_pid
+from cluster.processes import identify, is_running
 from tests.support.system import System, running_system
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -49,3 +50,15 @@ def test_it_stops_while_another_ray_is_about_to_take_over(attacked: System) -> N
     os.kill(gcs_pid(attacked), signal.SIGKILL)
     attacked.wait_for(lambda: "Another Ray is started" in attacked.output.rpartition("is ready again")[2])
     attacked.stop()
+
+
+def test_a_stop_between_two_rays_lets_every_host_hand_off() -> None:
+    with running_system(hosts=2) as system:
+        ray = identify(system.pid("Ray"))
+        assert ray
+        os.kill(gcs_pid(system), signal.SIGKILL)
+        system.wait_for(lambda: not is_running(ray))
+        system.stop()
+        assert "did not stop by itself" not in system.output
+        for host in ("host-0", "host-1"):
+            assert "] stopped " in system.log(host).splitlines()[-1]
