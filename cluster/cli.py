@@ -16,6 +16,8 @@ from cluster.config import DURABILITY_WORDS, KEPT_SECRETS, PREFIX, Settings, loa
 from cluster.data_folder import CannotStart
 from cluster.display import Display, Terminal
 from cluster.docs_cli import docs
+from cluster.restart_cli import EXAMPLES as RESTART_EXAMPLES
+from cluster.restart_cli import restart
 
 app = typer.Typer(
     help="Documents that many people edit at once, on your own machine.",
@@ -26,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(docs, name="docs")
+app.command(epilog=RESTART_EXAMPLES)(restart)
 out = Terminal()
 err = Terminal(stderr=True)
 

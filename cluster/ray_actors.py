@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import sys
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 FIRST_RETRY_S: Final = 0.1
 LONGEST_RETRY_S: Final = 5.0
 STOP: Final = b"stop\n"
+RESTART: Final = b"restart\n"
 
 log = structlog.get_logger()
 
@@ -34,15 +36,30 @@ log = structlog.get_logger()
 def control_socket(name: str, pid: int) -> Path | None:
     """None on another machine than that of `coscribe up`."""
     runtime = os.environ.get(RUNTIME_VARIABLE)
-    return Path(runtime) / f"{name}.{pid}" if runtime and Path(runtime).is_dir() else None
+    return control_socket_in(Path(runtime), name, pid) if runtime and Path(runtime).is_dir() else None
+
+
+def control_socket_in(runtime: Path, name: str, pid: int) -> Path:
+    return runtime / f"{name}.{pid}"
 
 
 async def stop_directly(name: str, pid: int) -> None:
     """Returns when the actor has stopped, or is gone. Raises OSError if it cannot be told."""
-    reader, writer = await asyncio.open_unix_connection(control_socket(name, pid))
-    writer.write(STOP)
-    await reader.read()
-    writer.close()
+    await _tell(control_socket(name, pid), STOP)
+
+
+async def restart_directly(runtime: Path, name: str, pid: int) -> None:
+    """Let it stop, and end, so that Ray starts it anew. Returns and raises as `stop_directly`."""
+    await _tell(control_socket_in(runtime, name, pid), RESTART)
+
+
+async def _tell(socket: Path | None, word: bytes) -> None:
+    reader, writer = await asyncio.open_unix_connection(socket)
+    try:
+        writer.write(word)
+        await reader.read()
+    finally:
+        writer.close()
 
 
 class Running(Protocol):
@@ -95,9 +112,19 @@ class Actor:
                 await server.serve_forever()
 
     async def _told(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if await reader.readline() == STOP:
-            await self.stop()
-        writer.close()
+        word = await reader.readline()
+        try:
+            if word in (STOP, RESTART):
+                await self.stop()
+        finally:
+            if word == RESTART:
+                self._end()
+            writer.close()
+
+    def _end(self) -> None:
+        """By an exit of which Ray is not told: one that it is told of (`ray.actor.exit_actor`) would be for good."""
+        sys.stderr.flush()
+        os._exit(0)
 
     def _start(self, settings: Settings) -> Awaitable[Running]:
         raise NotImplementedError

@@ -10,7 +10,7 @@ import pytest
 
 from cluster import ray_actors
 from cluster.config import Settings
-from cluster.ray_actors import Actor, Running, control_socket, stop_directly
+from cluster.ray_actors import Actor, Running, _tell, control_socket, restart_directly, stop_directly
 from tests.cluster.waiting import until
 from tests.support.services import short_folder
 
@@ -35,10 +35,14 @@ class Bench(Actor):
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
+        self.ended: list[bool] = []  # whether its part had been stopped
         super().__init__("host-0")
 
     def _start(self, settings: Settings) -> Awaitable[Running]:
         return self._part()
+
+    def _end(self) -> None:
+        self.ended.append(self.parts[0].stopped)
 
     async def _part(self) -> Part:
         if len(self.parts) == 0 and self.refusals > 0:
@@ -100,6 +104,27 @@ async def test_it_is_stopped_without_ray_too(runtime: Path) -> None:
     assert actor.parts[0].stopped
     with contextlib.suppress(asyncio.CancelledError):
         await actor._listening
+
+
+async def test_told_to_restart_it_stops_its_part_and_then_ends(runtime: Path) -> None:
+    actor = Bench()
+    socket = control_socket("host-0", os.getpid())
+    assert socket
+    await until(lambda: actor.parts and socket.exists())
+    await restart_directly(runtime, "host-0", os.getpid())
+    assert actor.ended == [True]
+    with contextlib.suppress(asyncio.CancelledError):
+        await actor._listening
+
+
+async def test_told_anything_else_it_goes_on(runtime: Path) -> None:
+    actor = Bench()
+    socket = control_socket("host-0", os.getpid())
+    assert socket
+    await until(lambda: actor.parts and socket.exists())
+    await _tell(socket, b"dance\n")
+    assert (actor.ended, actor.parts[0].stopped) == ([], False)
+    await actor.stop()
 
 
 async def test_the_state_of_another_machine_has_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
