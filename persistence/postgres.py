@@ -63,11 +63,13 @@ def session_settings(timeout_s: float, synchronous_commit: str) -> dict[str, str
 
 
 async def open_pool(url: str, connections: int, timeout_s: float, synchronous_commit: str) -> Any:
-    """The pool connects again by itself after a failure. Timeouts of ours are a little longer than the server's."""
+    """Whoever asks connects again after a failure, and says so if that fails. A pool that keeps a least number of
+    connections would try by itself, and log a traceback each time. Timeouts of ours are a little longer than the
+    server's."""
     with unavailable():
         return await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=0,
             max_size=connections,
             timeout=timeout_s,
             command_timeout=timeout_s * 1.2,

@@ -56,7 +56,7 @@ async def test_a_disk_that_is_nearly_full_refuses_and_what_is_prepared_commits()
     owner.log.release_held()
     await until_idle()
     assert [entry.revision for entry in owner.logged] == [1]
-    owner.actor.fetch_snapshot(owner.ask(), True, owner.reply)
+    owner.actor.questions.snapshot(owner.ask(), True, owner.reply)
     await until_idle()
     assert isinstance(owner.take()[-1], link.SnapshotIs)
     owner.backlog.disk_short = False

@@ -39,6 +39,25 @@ async def ask_for_ever(store: PostgresStore) -> None:
         await store.durable(KEY)
 
 
+async def test_a_server_that_is_away_is_unavailable_and_logs_no_traceback(
+    own_postgres: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await PostgresStore.connect(own_postgres.url)
+    try:
+        await store.flush(KEY, entries(1, 2))
+        own_postgres.kill()
+        with pytest.raises(Unavailable):
+            await ask_for_ever(store)
+        for _ in range(10):  # a pool that tries by itself has had its turn, too
+            with pytest.raises(Unavailable):
+                await store.durable(KEY)
+        assert not [record for record in caplog.records if record.name.startswith("asyncpg")]
+        await own_postgres.start()
+        assert await store.durable(KEY) == Durable(2, 1)
+    finally:
+        await store.aclose()
+
+
 async def test_killed_connections_are_unavailable_at_most_then_it_recovers(postgres_url: str) -> None:
     async with store_and_connection(postgres_url) as (store, connection):
         await store.flush(KEY, entries(1, 2))
