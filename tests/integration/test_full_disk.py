@@ -32,6 +32,7 @@ def small() -> Iterator[tuple[System, SmallDisk]]:
         system = System(folder)
         try:
             system.start()
+            system.wait_for(system.all_known)
             yield system, disk
             system.stop()
         finally:

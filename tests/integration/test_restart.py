@@ -38,6 +38,7 @@ def installed() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def restarted(installed: Path) -> Iterator[System]:
     with running_system(hosts=2, routers=2) as system:
+        system.wait_for(system.all_known)
         yield system
 
 

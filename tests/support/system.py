@@ -120,6 +120,10 @@ class System:
         found["routers"] = [part for name, part in found["parts"].items() if name.startswith("router-")]
         return found
 
+    def all_known(self) -> bool:
+        """Whether `coscribe up` has heard that every host serves: routers see that a little earlier."""
+        return {f"host-{slot}" for slot in range(self._hosts)} <= set(self.state()["hosts"])
+
     def pid(self, part: str) -> int:
         """The process id of `router-0`, `host-1`, `Valkey`, `Postgres`, `Ray` …"""
         state = self.state()
