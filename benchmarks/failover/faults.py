@@ -7,16 +7,15 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
-from unittest.mock import patch
 
 import msgspec
 
 from benchmarks.failover.wire import Wire
 from cluster.cluster_map import ClusterMap, decode_map, encode_map
-from cluster.ray_actors import RUNTIME_VARIABLE, stop_directly
 from cluster.ring import Ring
 from cluster.valkey import valkey_url
 from coscribe.names import SectionKey
@@ -196,20 +195,14 @@ async def half_open_connections(site: Site, document: str) -> None:
 
 
 async def restart_all(site: Site, document: str) -> None:
-    """No fault: an operator restarts every host and every router, one after the other, each in good order."""
-    for host in ("host-0", "host-1"):
-        pid = site.system.pid(host)
-        with patch.dict(os.environ, {RUNTIME_VARIABLE: str(site.runtime)}):
-            await stop_directly(host, pid)  # it has handed off and flushed; its process stays until it is ended
-        await _kill(site, host)
-        await site.whole()
-    for router in ("router-0", "router-1"):
-        await _end(site, router, signal.SIGTERM)
-        # It shares its port, so that the other one answers for it: the socket must be its own.
-        async with asyncio.timeout(WHOLE_TIMEOUT_S):
-            while not _listens(site.system.pid(router), site.system.port):
-                await asyncio.sleep(0.02)
-        await site.whole()
+    """No fault: an operator says `coscribe restart`."""
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name("coscribe")), "restart", "--json", "--data", str(site.system.data),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, said = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    await site.whole()
 
 
 async def hand_off(site: Site, document: str) -> None:
@@ -257,18 +250,6 @@ def _written(system: System, part: str) -> int | None:
 
 def _alive(pid: int) -> bool:
     return any(line.startswith("State:") and "Z" not in line.split()[1] for line in _status(pid))
-
-
-def _listens(pid: int, port: int) -> bool:
-    """Whether a process of this machine has a listening socket on a TCP port of IPv4."""
-    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    sockets = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
-    with contextlib.suppress(OSError):
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):  # closed meanwhile
-                if os.readlink(f"/proc/{pid}/fd/{name}") in sockets:
-                    return True
-    return False
 
 
 def _status(pid: int) -> Iterator[str]:
