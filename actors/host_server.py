@@ -156,7 +156,8 @@ class RunningHost:
                 tasks.create_task(self._keep_lease())
                 tasks.create_task(self._heed_lease())
                 tasks.create_task(self._upkeep.run())
-                tasks.create_task(self._heed_disk())
+                if self.settings.stores:
+                    tasks.create_task(self._heed_disk())
         except Exception:  # whoever waits in `failed` sees it; until then nobody may own anything here
             self.host.suspend()
             raise

@@ -1,7 +1,8 @@
 """From the log to the long-term store. Anyone may flush any section, at any time: the store compares before it sets.
 
 Everything from durable revision + 1 is flushed, whoever accepted it. After an outcome that is False or unknown, the
-durable revision is read first. A hole is never skipped.
+durable revision is read first. A hole is never skipped, and nothing is put behind an entry of another history: a log
+that lost its end may have gone on otherwise than what was flushed of it.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,15 +48,15 @@ class Flusher:
             through = 0 if state is None else state.revision
         if durable is None:
             durable = await self._store.durable(key)
+        names = f"section {key.section} of document {key.document} ({key.incarnation})"
         while durable.revision < through:
-            run = await self._next_run(key, durable.revision)
+            run = await self._next_run(key, durable, names)
             if run and await self._store.flush(key, run):
                 durable = Durable(run[-1].revision, run[-1].epoch)
                 continue
             known, durable = durable, await self._store.durable(key)
             if durable.revision > known.revision:  # another flusher was faster, and may have trimmed
                 continue
-            names = f"section {key.section} of document {key.document} ({key.incarnation})"
             if not run:
                 raise LogHole(f"{names}: entry {durable.revision + 1} is not durable and not in the log")
             if run[0].epoch < durable.epoch:
@@ -65,13 +66,22 @@ class Flusher:
                 )
         return durable
 
-    async def _next_run(self, key: SectionKey, after: int) -> list[LogEntry]:
-        """Entries from `after` + 1 on without a gap, as many as one chunk takes. Empty when the first is missing."""
-        limits = self._limits
+    async def _next_run(self, key: SectionKey, durable: Durable, names: str) -> list[LogEntry]:
+        """Entries behind the durable one without a gap, as many as one chunk takes. Empty when the first is missing.
+        Raises LogFork where the log has another entry than the durable one under its revision."""
+        limits, after = self._limits, durable.revision
         run: list[LogEntry] = []
         size = 0
         while len(run) < limits.chunk_entries and size < limits.chunk_bytes:
-            page = await self._log.read(key, after + len(run), limits.page_entries)
+            first = after + len(run)
+            page = await self._log.read(key, max(first - 1, 0), limits.page_entries + 1)
+            if page and page[0].revision == first:  # it is still there: most are kept for a while
+                if page[0].revision == after and page[0].epoch != durable.epoch:
+                    raise LogFork(
+                        f"{names}: entry {after} has epoch {page[0].epoch}, and was stored as {durable.epoch}"
+                    )
+                page = page[1:]
+            page = page[: limits.page_entries]
             for entry in page:
                 if entry.revision != after + len(run) + 1:
                     return run

@@ -134,8 +134,19 @@ async def test_entries_older_than_what_is_stored_before_them_are_a_fork(
     async with both(open_log, open_store) as (log, store):
         await store.flush(KEY, entries(1, 5, 2**52))
         await fill(log, 10)
+        await log.trim(KEY, 5)  # the one that stands before them is there no more
         with pytest.raises(LogFork, match="entry 6"):
             await Flusher(log, store).flush_section(KEY)
+
+
+async def test_nothing_is_put_behind_an_entry_of_another_history(open_log: OpenLog, open_store: OpenStore) -> None:
+    """Flushed late, from a log that lost its end before and has gone on with others under the same revisions."""
+    async with both(open_log, open_store) as (log, store):
+        epoch = await fill(log, 10)
+        await store.flush(KEY, entries(1, 8, epoch - 1))
+        with pytest.raises(LogFork, match="entry 8"):
+            await Flusher(log, store).flush_section(KEY)
+        assert await store.durable(KEY) == Durable(8, epoch - 1)
 
 
 async def test_a_trim_keeps_recent_entries(open_log: OpenLog, open_store: OpenStore) -> None:
