@@ -35,12 +35,15 @@ class Place:
     def deliver(self, run: Run) -> None:
         outbox = self.connection.outbox
         if outbox.full:
-            self.sent = None
-            self.connection.send(protocol.Lagging(self.room.key.section, run.last))
+            self.lag(run.last)
             return
         if outbox.size or not self.connection.write(run.frame):
             outbox.push(run.messages)
         self.sent = run.last
+
+    def lag(self, head: int) -> None:
+        self.sent = None
+        self.connection.send(protocol.Lagging(self.room.key.section, head))
 
     def resend_by(self, time: float) -> None:
         """The operation without an answer is sent again at this time at the latest."""

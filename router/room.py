@@ -52,6 +52,9 @@ class Member(Protocol):
     def deliver(self, run: Run) -> None:
         """Append finished messages."""
 
+    def lag(self, head: int) -> None:
+        """It cannot be sent what leads to `head`: it asks when it can."""
+
     def acknowledged(self, cseq: int) -> None:
         """The client's operation is durable."""
 
@@ -160,11 +163,13 @@ class Room:
         self.head, self.epoch, self._confirmed = held.last, held.epoch, 0
         self._cseqs.update((author.client, author.cseq) for author in authors)
         wait_s = self._next_round - self._fan_out.now()
-        if wait_s <= 0 or self._full:
+        if wait_s <= 0:
             self._send_round()
         elif self._round is None:
             self._round = asyncio.get_running_loop().call_later(wait_s, self._send_round)
         while self._over:
+            if self.shown is not None and self._ring[0].last > self.shown[0]:
+                self._send_round()  # what is not sent yet would be forgotten
             gone = self._ring.popleft()
             self._ring_entries -= gone.last - gone.first + 1
             self._ring_bytes -= len(gone.messages)
@@ -173,11 +178,6 @@ class Room:
     @property
     def _over(self) -> bool:
         return self._ring_entries > RING_ENTRIES or (self._ring_bytes > RING_BYTES and len(self._ring) > 1)
-
-    @property
-    def _full(self) -> bool:
-        """Whether what is not sent yet would be forgotten."""
-        return self._over and self.shown is not None and self._ring[0].last > self.shown[0]
 
     # --- Rounds ---
 
@@ -202,6 +202,8 @@ class Room:
                 runs[sent] = None if messages is None else Run(b",".join(messages), self.head)
             if (run := runs[sent]) is not None:
                 member.deliver(run)
+            else:
+                member.lag(self.head)
         self.shown = self.head, self.epoch
         self._next_round = self._fan_out.now() + self._fan_out.pause_s(self._fan_out.cpu() - began)
 

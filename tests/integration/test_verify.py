@@ -176,8 +176,8 @@ async def snapshot_is_not_the_replay(at: Stored) -> None:
 
 async def live_snapshot_is_not_the_replay(at: Stored) -> None:
     state = await at.redis.hget(keys.live(at.key), "state")
-    assert b"x" in state
-    await at.redis.hset(keys.live(at.key), "state", state.replace(b"x", b"y", 1))
+    assert b'["x' in state
+    await at.redis.hset(keys.live(at.key), "state", state.replace(b'["x', b'["y', 1))
 
 
 async def live_snapshot_damaged(at: Stored) -> None:

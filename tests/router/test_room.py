@@ -23,10 +23,15 @@ class Seat:
         self.messages: list[bytes] = []
         self.acks: list[int] = []
         self.forked = False
+        self.lagged: int | None = None
 
     def deliver(self, run: Run) -> None:
         self.messages.append(run.messages)
         self.sent = run.last
+
+    def lag(self, head: int) -> None:
+        self.sent = None
+        self.lagged = head
 
     def acknowledged(self, cseq: int) -> None:
         self.acks.append(cseq)

@@ -55,6 +55,29 @@ async def test_nothing_is_forgotten_before_it_is_sent(monkeypatch: pytest.Monkey
         assert len(seat.messages) == 6, "the first, and then what the ring holds and one more"
 
 
+async def test_one_batch_that_takes_the_whole_ring_takes_nothing_unsent_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("router.room.RING_ENTRIES", 3)
+    async with stage(9, at=0) as on:
+        on.cpu_s = COST_S
+        seat = on.sit(0)
+        on.room.published(on.log.batch(1, 1))
+        on.room.published(on.log.batch(2, 2))
+        on.room.published(on.log.batch(3, 9))
+        assert seat.revisions == list(range(1, 10))
+        assert seat.lagged is None
+
+
+async def test_who_stands_before_the_ring_is_told_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.room.RING_ENTRIES", 1)
+    async with stage(4, at=0) as on:
+        on.room.published(on.log.batch(1, 2))
+        seat = on.sit(0)
+        on.room.published(on.log.batch(3, 4))
+        assert (seat.revisions, seat.lagged) == ([], 4)
+
+
 async def test_acknowledgements_come_with_the_round() -> None:
     async with stage(at=0) as on:
         on.cpu_s = COST_S

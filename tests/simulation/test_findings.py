@@ -13,6 +13,7 @@ from coscribe.names import SectionKey
 from coscribe.ot import Limits
 from coscribe.section import Section, WindowLimits, newborn
 from persistence.records import Durable, LogEntry, Unavailable
+from router.fan_out import FanOut
 from router.room import Room
 from tests.simulation.postgres_server import PostgresServer
 from tests.simulation.redis_server import RedisServer
@@ -111,7 +112,7 @@ async def test_a_room_knows_the_epoch_of_each_entry_that_its_owner_gave_it() -> 
         page = entries[after:][:3]
         return link.EntriesAre(1, page[-1].revision, 9, 7, 0, messages_of("0", page))
 
-    room = Room(KEY, NoReader(), from_owner)
+    room = Room(KEY, NoReader(), from_owner, FanOut(lambda: 0.0, lambda: 0.0))
     room.position(0, 0)
     room.head_is(4)
     await until(lambda: room.head == 4)
