@@ -1,14 +1,14 @@
 """After a fault: is every promise kept? Read from Postgres and Redis directly, past everything that serves clients."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.failover.crowd import Operation, Typist
 from coscribe.batch import LogEntry
 from coscribe.names import SectionKey
-from coscribe.ot import OWN_LIMITS, Content, decode
+from coscribe.ot import OWN_LIMITS, Content, Delta, decode
 from coscribe.protocol import decode_op_entry
 from coscribe.section import newborn
 from persistence.reader import RedisLogReader
@@ -32,6 +32,12 @@ class Verdict:
 
 async def audit(document: str, typists: Sequence[Typist], store: PostgresStore, log: RedisLogReader) -> Verdict:
     entries = await read_log(document, store, log)
+    acked = {operation: revision for typist in typists for operation, revision in typist.acked.items()}
+    return judge(entries, acked, [typist.client.content for typist in typists])
+
+
+def judge(entries: Sequence[LogEntry], acked: Mapping[Operation, int], copies: Sequence[Delta]) -> Verdict:
+    """The log of a document, beside what clients were told is in it at which revision, and what they have."""
     found: Counter[Operation] = Counter()
     at: dict[Operation, int] = {}
     content = Content(newborn().content.delta())
@@ -40,11 +46,11 @@ async def audit(document: str, typists: Sequence[Typist], store: PostgresStore, 
         found[op.client, op.cseq] += 1
         at[op.client, op.cseq] = entry.revision
         content.apply(decode(bytes(op.delta), OWN_LIMITS))
-    lost = sum(at.get(operation) != revision for typist in typists for operation, revision in typist.acked.items())
+    lost = sum(at.get(operation) != revision for operation, revision in acked.items())
     told = content.delta()
-    diverged = sum(typist.client.content != told for typist in typists)
+    diverged = sum(copy != told for copy in copies)
     if [entry.revision for entry in entries] != list(range(1, len(entries) + 1)):
-        diverged = len(typists)  # a log with a gap is nobody's copy
+        diverged = len(copies)  # a log with a gap is nobody's copy
     return Verdict(lost, sum(count > 1 for count in found.values()), diverged)
 
 
