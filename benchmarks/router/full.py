@@ -11,7 +11,7 @@ import random
 from typing import Final
 
 from benchmarks.router.connected import PING, Connected, Network
-from benchmarks.router.reading import Operation
+from benchmarks.router.reading import Operation, Reader, Run
 from coscribe.events import Acknowledged, Event, Forked, Parked, Silent, Synced
 from coscribe.ot import Delta
 from coscribe.protocol import BadMessage
@@ -21,11 +21,12 @@ FRAMES_A_SLICE: Final = 20  # read between two turns of the loop
 
 
 class FullClient(Connected):
-    def __init__(self, network: Network, document: str, rng: random.Random, *, live: bool) -> None:
+    def __init__(self, network: Network, document: str, rng: random.Random, reader: Reader, *, live: bool) -> None:
         super().__init__(network, document, rng)
         self.session = Session(self.id)
         self.acked: dict[Operation, int] = {}
         self.live = live
+        self._reader = reader  # which only counts here
         self._kept: list[bytes] = []
         self._same: dict[bytes, bytes] = {}
 
@@ -61,6 +62,7 @@ class FullClient(Connected):
         self.session.disconnected()
 
     def read(self, frame: bytes) -> None:
+        self.tally.delivered += sum(run.count for run in self._reader.read(frame) if type(run) is Run)
         if self.live or not self.level:
             self._take(frame)
         else:

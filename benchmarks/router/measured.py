@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -90,9 +91,8 @@ class Course:
     async def wait(self, words: str, seconds: float) -> None:
         """With a bar that fills."""
         bar = self.progress.add_task(words, total=seconds)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        while (left := began + seconds - loop.time()) > 0:
+        began = time.monotonic()
+        while (left := began + seconds - time.monotonic()) > 0:
             self.progress.update(bar, completed=seconds - left)
             await asyncio.sleep(min(left, SHOWN_S))
         self.progress.remove_task(bar)
@@ -118,7 +118,7 @@ class Course:
         """They type until `settle`. Returns the span that was measured, by the loop's clock."""
         tally, pinned = crowd.tally, self.pinned
         meter = Meter(pinned.generator_core, pinned.core)
-        now = asyncio.get_running_loop().time
+        now = time.monotonic
         crowd.type(keys_per_s)
         await self.wait(f"{words} warm up", self.warm_s)
         async with meter.measuring():

@@ -36,7 +36,8 @@ class Load:
         if not self.bottleneck:
             return ""
         return (
-            f"THE GENERATOR WAS THE BOTTLENECK: its core {self.core:.0%} busy, its loop {self.lag_p99_ms:.0f} ms late"
+            f"THE GENERATOR WAS THE BOTTLENECK: its core {self.core:.0%} busy, {self.own:.0%} with itself, "
+            f"its loop late by {self.lag_p99_ms:.0f} ms"
         )
 
 
@@ -70,7 +71,7 @@ class Meter:
             gc.unfreeze()
 
     async def _beat(self) -> None:
-        now = asyncio.get_running_loop().time
+        now = time.monotonic
         while True:
             before = now()
             await asyncio.sleep(BEAT_S)

@@ -2,7 +2,7 @@
 they can, and have to come to the same document.
 """
 
-import asyncio
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,7 +64,7 @@ async def _run(course: Course, clients: int, slow: int, *, really: bool) -> Slow
         behind = max((head - reader.revision for reader in readers), default=0)
         for reader in readers:
             reader.slow = False
-        now = asyncio.get_running_loop().time
+        now = time.monotonic
         began = now()
         try:
             await crowd.until(

@@ -5,7 +5,7 @@ throughout. They come back with full jitter, as docs/protocol.md says. The route
 200 handshakes a second: turning people away, for a moment that it names, is how it takes a storm.
 """
 
-import asyncio
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,7 +44,7 @@ def _seats(clients: int, document: str) -> list[Seat]:
 
 async def storm(course: Course, clients: int) -> Storm:
     crowd, pinned = course.crowd(), course.pinned
-    now = asyncio.get_running_loop().time
+    now = time.monotonic
     async with course.leaving(crowd):
         measured = Measured(clients)
         bar = course.progress.add_task(f"storm: {clients} come", total=None)
