@@ -27,7 +27,7 @@ class Measured:
 
     clients: int
     documents: int = 1
-    operations_per_s: float = 0.0
+    edits_per_s: float = 0.0
     visible_p50_ms: float = 0.0
     visible_p99_ms: float = 0.0
     ack_p50_ms: float = 0.0
@@ -123,17 +123,17 @@ class Course:
         await self.wait(f"{words} warm up", self.warm_s)
         async with meter.measuring():
             since, cpu = now(), pinned.cpu_s()
-            before = (tally.frames_in, tally.delivered, tally.bytes_in, tally.operations)
+            before = (tally.frames_in, tally.delivered, tally.bytes_in, crowd.keys)
             await self.wait(words, self.seconds)
             until, spent = now(), pinned.spent(cpu)
-            after = (tally.frames_in, tally.delivered, tally.bytes_in, tally.operations)
+            after = (tally.frames_in, tally.delivered, tally.bytes_in, crowd.keys)
             rss_kb = pinned.rss_kb()
-        frames, delivered, size, operations = (b - a for a, b in zip(before, after, strict=True))
+        frames, delivered, size, keys = (b - a for a, b in zip(before, after, strict=True))
         seconds = until - since
         found.generator, found.router_rss_kb = meter.load, rss_kb
         found.cpu = {part: round(spent_s / seconds, 3) for part, spent_s in spent.items()}
         found.frames_per_s, found.delivered_per_s = frames / seconds, delivered / seconds
-        found.operations_per_s = operations / seconds
+        found.edits_per_s = keys / seconds
         found.bytes_per_delivered = size / max(1, delivered)
         return since, until
 

@@ -41,7 +41,7 @@ def _runs(part: str, runs: Sequence[Mapping[str, Any]]) -> Table:
     for run in runs:
         generator = run["generator"]
         table.add_row(
-            str(run["clients"]), f"{run['operations_per_s']:.0f}",
+            str(run["clients"]), f"{run['edits_per_s']:.0f}",
             f"{run['visible_p50_ms']:.1f} {run['visible_p99_ms']:.1f} ms",
             f"{run['ack_p50_ms']:.1f} {run['ack_p99_ms']:.1f} ms",
             f"{run['frames_per_s']:.0f}", f"{run['bytes_per_delivered']:.1f}",
