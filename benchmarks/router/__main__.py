@@ -1,7 +1,7 @@
 """A classroom at one router: how many people fit, how fast, at what cost, and what a storm and slow readers do.
 
 Starts the whole product, durable as always, on the first core that it may use, and types from the last: with two cores,
-all of the product shares one and the generator has the other. Twenty of the clients are full ones; at the end of every
+all of the product shares one and the generator has the other. Every part has a system of its own. Twenty of the clients are full ones; at the end of every
 run what was acknowledged has to be in the log once, and every copy equal.
 
 python -m benchmarks.router
@@ -63,17 +63,14 @@ class Results:
         return [run for runs in self.runs.values() for run in runs]
 
 
-async def measure(running: tuple[System, int, int], options: Options, console: Console) -> Results:
-    results = Results()
+async def measure(part: str, running: tuple[System, int, int], options: Options, results: Results) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         async with tools_of(running) as pinned:
             course = Course(pinned, progress, seconds=options.seconds, joins_per_s=options.joins_per_s)
             results.strays += pinned.strays()
-            for part in options.parts:
-                await _measure(part, course, options, results)
+            await _measure(part, course, options, results)
             results.strays += pinned.strays()
-    return results
 
 
 async def _measure(part: str, course: Course, options: Options, results: Results) -> None:
@@ -153,9 +150,10 @@ def main() -> int:
         options_parser.error(f"there is no {unknown[0]}; there are {', '.join(PARTS)}")
     clients = [int(number) for number in given.clients.split(",") if number]
     options = Options(parts, clients, given.seconds, given.storm_clients, given.sockets, given.joins_per_s)
-    console = Console(stderr=True)
-    with console.status("coscribe up"), started() as running:
-        results = uvloop.run(measure(running, options, console))
+    results = Results()
+    for part in parts:  # each on a system of its own: memory that one took is not another's
+        with started() as running:
+            uvloop.run(measure(part, running, options, results))
     found = summary(results)
     show(found, results.strays)
     if given.json:

@@ -15,7 +15,7 @@ from benchmarks.router.straw import SlowReader
 
 FULL_MOST: Final = 20
 OBSERVERS_MOST: Final = 20
-LIVE_FOR_ALL: Final = 300  # up to so many in one room all full clients read at once
+LIVE_FOR_ALL: Final = 200  # up to so many in one room all full clients read at once
 TICK_S: Final = 0.5
 JITTER: Final = 0.2  # of the interval, to either side
 LAST_KEYS: Final = 3  # of a full client that has only read so far

@@ -3,7 +3,7 @@ they can, and have to come to the same document.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.router.crowd import FULL_MOST, OBSERVERS_MOST, Seat, Unsettled, evenly
@@ -22,6 +22,7 @@ class Slow:
     without: Measured
     among: Measured
     rss_before_kb: int
+    rss_after_kb: int
     behind: int
     caught_up_s: float
 
@@ -75,10 +76,10 @@ async def _run(course: Course, clients: int, slow: int, *, really: bool) -> Slow
         caught_up_s, trouble = now() - began, found.trouble
         await course.settle(crowd, found, span)
         found.trouble = trouble or found.trouble
-        return Slow(found, found, rss_kb, behind, caught_up_s)
+        return Slow(found, found, rss_kb, found.router_rss_kb, behind, caught_up_s)
 
 
 async def slow(course: Course, clients: int = CLIENTS, slow: int = SLOW) -> Slow:
     without = await _run(course, clients, slow, really=False)
     among = await _run(course, clients, slow, really=True)
-    return Slow(without.among, among.among, among.rss_before_kb, among.behind, among.caught_up_s)
+    return replace(among, without=without.among)
