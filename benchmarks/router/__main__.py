@@ -1,8 +1,8 @@
 """A classroom at one router: how many people fit, how fast, at what cost, and what a storm and slow readers do.
 
 Starts the whole product, durable as always, on the first core that it may use, and types from the last: with two cores,
-all of the product shares one and the generator has the other. Every part has a system of its own. Twenty of the clients are full ones; at the end of every
-run what was acknowledged has to be in the log once, and every copy equal.
+all of the product shares one and the generator has the other. Every part has a system of its own. Twenty of the clients
+are full ones; at the end of every run what was acknowledged has to be in the log once, and every copy equal.
 
 python -m benchmarks.router
 python -m benchmarks.router --only classroom --clients 100,300,500,1000
@@ -119,6 +119,7 @@ def summary(results: Results) -> dict[str, Any]:
     found["acked_lost"] = sum(run.acked_lost for run in results.all_runs)
     found["doubled"] = sum(run.doubled for run in results.all_runs)
     found["diverged"] = sum(run.diverged for run in results.all_runs)
+    found["generator_bottlenecks"] = sum(run.generator.bottleneck for run in results.all_runs)
     found["runs"] = {part: [plain(run) for run in runs] for part, runs in results.runs.items() if runs}
     if results.storm:
         found["storm"] = {name: value for name, value in asdict(results.storm).items() if name != "measured"}

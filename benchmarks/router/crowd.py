@@ -36,7 +36,8 @@ class Seat:
 
 def evenly(count: int, of: int) -> set[int]:
     """So many of the numbers below `of`, spread over them."""
-    return {int((number + 0.5) * of / count) for number in range(min(count, of))}
+    count = min(count, of)
+    return {int((number + 0.5) * of / count) for number in range(count)}
 
 
 def classroom(clients: int, document: str, typing: bool = True) -> list[Seat]:

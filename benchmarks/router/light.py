@@ -77,7 +77,6 @@ class LightClient(Connected):
         typed, self._waiting = tuple(self._waiting), []
         self._flight = Flight((self.id, self._cseq), "x" * len(typed), typed)
         self.tally.typed[self._flight.operation] = typed
-        self.tally.operations += 1
         if self.rng.random() < MOVES:
             self._place = 0 if self.rng.random() < TO_THE_START else self.rng.randrange(self.length)
         self._aim(self._flight)

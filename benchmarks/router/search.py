@@ -20,7 +20,7 @@ class Search:
                 return self._first
             return min(2 * self.largest, self._most) if self.largest < self._most else None
         if self.largest == 0:
-            return self._too_many // 2 if self._too_many // 2 >= self._least else None
+            return max(self._too_many // 2, self._least) if self._too_many > self._least else None
         if self._too_many - self.largest <= max(1, TOLERANCE * self.largest):
             return None
         return (self.largest + self._too_many) // 2

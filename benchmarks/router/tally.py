@@ -1,6 +1,5 @@
 """What all clients of the generator count together, and the times that they took."""
 
-import statistics
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -14,8 +13,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.typed: dict[Operation, tuple[float, ...]] = {}
-        self.bytes_in = self.frames_in = self.delivered = self.operations = 0
-        self.snapshots = self.resumes = self.gaps = self.lagging = self.refused = self.unacceptable = 0
+        self.bytes_in = self.frames_in = self.delivered = 0
+        self.snapshots = self.resumes = self.gaps = self.lagging = self.refused = 0
         self.connects = 0
         self.closes: Counter[int] = Counter()
         self.nacks: Counter[str] = Counter()
@@ -49,7 +48,3 @@ class Times:
 def percentile(ordered: Sequence[float], percent: float) -> float:
     """Of sorted values; 0 of none."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
-
-
-def mean(values: Sequence[float]) -> float:
-    return statistics.fmean(values) if values else 0.0

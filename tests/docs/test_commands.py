@@ -93,6 +93,7 @@ PARSERS: dict[str, Callable[[Any], set[str]]] = {
     "loadtests.replay": lambda module: _options_of(lambda: module._options(None)),
     "tests.fuzz": lambda module: _options_of(importlib.import_module("tests.fuzz.__main__").main),
     "tests.ot.conformance": lambda module: _options_of(module.main),
+    "benchmarks.router": lambda _: _options_of(importlib.import_module("benchmarks.router.__main__").main),
     "benchmarks.smoke": lambda module: _options_of(module.main),
 }
 
@@ -131,6 +132,18 @@ def test_keys_and_faults_of_the_failover_benchmark() -> None:
     assert rows == ["faults", *re.findall(r'found\["(\w+)"\] =', source)]
     for fault in importlib.import_module("benchmarks.failover.faults").FAULTS:
         assert f"`{fault}`" in (ROOT / "docs" / "load-testing.md").read_text("utf-8")
+
+
+def test_keys_parts_and_options_of_the_router_benchmark() -> None:
+    source = (ROOT / "benchmarks" / "router" / "__main__.py").read_text("utf-8")
+    section = DOCS["load-testing"].section("A classroom at one router")
+    written = [
+        word for row in re.findall(r"^\| (`.+?`) \|", section, re.MULTILINE) for word in re.findall("`(.+?)`", row)
+    ]
+    module = importlib.import_module("benchmarks.router.__main__")
+    options = PARSERS["benchmarks.router"](module)
+    keys = re.findall(r'found\["(\w+)"\] =', source)
+    assert sorted(written) == sorted([*module.PARTS, *options, *keys])
 
 
 def test_what_the_readme_shows_of_the_start_is_what_is_printed() -> None:
