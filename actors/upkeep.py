@@ -115,7 +115,7 @@ class Upkeep:
         return actor.section.snapshot(least)
 
     async def _keep_live(self, actor: SectionActor) -> None:
-        """The first one soon, for as long as the section has none its next owner needs Postgres."""
+        """The first one soon: as long as the section has none, its next owner needs Postgres."""
         last = _last_live(actor)
         if last == NONE_YET:
             found = actor.section.snapshot(actor.section.committed_revision)

@@ -13,6 +13,7 @@ from cluster.display import Display, Terminal
 from cluster.logs import begin_anew, bound
 from cluster.ports import refuse_busy_port, until_listening, web_address
 from cluster.processes import spawn
+from tests.support.required import cannot_run
 
 
 def test_without_a_terminal_there_are_plain_lines() -> None:
@@ -87,8 +88,9 @@ def test_ports() -> None:
         refuse_busy_port("192.0.2.1", port)
 
 
-@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="needs SO_REUSEPORT")
 def test_a_port_that_another_shares_is_busy_too() -> None:
+    if not hasattr(socket, "SO_REUSEPORT"):
+        cannot_run("reuseport", "this system has no SO_REUSEPORT")
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as server, pytest.raises(CannotStart):
         refuse_busy_port("127.0.0.1", server.getsockname()[1])
 

@@ -21,10 +21,12 @@ from cluster.postgres import find_postgres, start_postgres
 from cluster.processes import command_line, spawn
 from cluster.valkey import Fsync, find_valkey, start_valkey
 from tests.cluster.waiting import until
+from tests.support.required import cannot_run
 from tests.support.services import short_folder
 
 pytestmark = pytest.mark.services
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin/postgres")
+HAS_DEBIAN_15 = DEBIAN_15.exists()
 
 
 @pytest.fixture
@@ -164,8 +166,9 @@ def nobody_can_run_it() -> bool:
     return os.geteuid() == 0 and postgres._runs([str(find_postgres(Path("/nowhere")).path), "-V"], user="nobody")
 
 
-@pytest.mark.skipif(not nobody_can_run_it(), reason="needs root, and a Postgres that nobody can reach")
 async def test_root_without_user_namespaces_runs_postgres_as_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not nobody_can_run_it():
+        cannot_run("nobody", "we are not root, or nobody cannot reach Postgres")
     monkeypatch.setattr(postgres, "NAMESPACE", ("false",))
     with short_folder() as folder:
         folder.chmod(0o755)
@@ -177,8 +180,9 @@ async def test_root_without_user_namespaces_runs_postgres_as_nobody(monkeypatch:
             await service.stop()
 
 
-@pytest.mark.skipif(not DEBIAN_15.exists(), reason="needs Debian's Postgres 15")
 async def test_the_data_folder_picks_the_postgres(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not HAS_DEBIAN_15:
+        cannot_run("postgres15", "Debian's Postgres 15 is not installed")
     with monkeypatch.context() as only_debian:
         only_debian.setattr(postgres, "_candidates", lambda: iter([(DEBIAN_15, "here")]))
         service = await start_postgres(folder, folder)

@@ -95,11 +95,17 @@ async def test_a_part_that_never_started_stops_at_once() -> None:
     await actor.stop()
 
 
-async def test_it_is_stopped_without_ray_too(runtime: Path) -> None:
+async def listening() -> tuple[Bench, Path]:
+    """An actor that serves and can be told, and where."""
     actor = Bench()
     socket = control_socket("host-0", os.getpid())
     assert socket
     await until(lambda: actor.parts and socket.exists())
+    return actor, socket
+
+
+async def test_it_is_stopped_without_ray_too(runtime: Path) -> None:
+    actor, _ = await listening()
     await stop_directly("host-0", os.getpid())
     assert actor.parts[0].stopped
     with contextlib.suppress(asyncio.CancelledError):
@@ -107,10 +113,7 @@ async def test_it_is_stopped_without_ray_too(runtime: Path) -> None:
 
 
 async def test_told_to_restart_it_stops_its_part_and_then_ends(runtime: Path) -> None:
-    actor = Bench()
-    socket = control_socket("host-0", os.getpid())
-    assert socket
-    await until(lambda: actor.parts and socket.exists())
+    actor, _ = await listening()
     await restart_directly(runtime, "host-0", os.getpid())
     assert actor.ended == [True]
     with contextlib.suppress(asyncio.CancelledError):
@@ -118,10 +121,7 @@ async def test_told_to_restart_it_stops_its_part_and_then_ends(runtime: Path) ->
 
 
 async def test_told_anything_else_it_goes_on(runtime: Path) -> None:
-    actor = Bench()
-    socket = control_socket("host-0", os.getpid())
-    assert socket
-    await until(lambda: actor.parts and socket.exists())
+    actor, socket = await listening()
     await _tell(socket, b"dance\n")
     assert (actor.ended, actor.parts[0].stopped) == ([], False)
     await actor.stop()

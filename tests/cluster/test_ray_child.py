@@ -33,15 +33,15 @@ def stop(*_):
     fcntl.flock(place, fcntl.LOCK_UN)
     open(f"{folder}/stopped-{number}", "w").close()
     tell("hosts_stopped")
-    time.sleep(0.2)
+    time.sleep(0.2)  # Ray itself ends some time after its hosts
     os._exit(0)
 signal.signal(signal.SIGTERM, stop)
 tell("ray", version="1")
 sys.stdin.readline()
 if behaviour == "ends":
     sys.exit(1)
-if behaviour == "hangs":
-    time.sleep(600)
+while behaviour == "hangs":
+    signal.pause()
 if behaviour == "ails before it serves":
     tell("degraded", reason="Ray's raylet ended.")
 for name in parts:
@@ -56,7 +56,8 @@ for name in parts:
     tell("serving", name=name, pid=os.getpid())
 if behaviour == "serves and ails":
     tell("degraded", reason="Ray's raylet ended.")
-time.sleep(600)
+while True:
+    signal.pause()
 """
 
 
