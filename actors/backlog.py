@@ -51,6 +51,7 @@ class Share:
     """One section's part."""
 
     def __init__(self, backlog: Backlog) -> None:
+        self.bytes = 0
         self._backlog = backlog
         self._waiting: deque[tuple[int, int]] = deque()  # last revision and bytes of each run of entries
 
@@ -62,6 +63,7 @@ class Share:
         """`count` entries up to revision `last`, of `size` bytes."""
         size += count * ENTRY_BYTES
         self._waiting.append((last, size))
+        self.bytes += size
         self._backlog.change(size)
 
     def flushed(self, through: int) -> None:
@@ -70,6 +72,7 @@ class Share:
         while self._waiting and self._waiting[0][0] <= through:
             gone += self._waiting.popleft()[1]
         if gone:
+            self.bytes -= gone
             self._backlog.change(-gone)
 
     def close(self) -> None:

@@ -80,11 +80,12 @@ class SectionActor:
         self.closed = False
         self.used_ms = clock.now_ms()
         self.operations = 0
+        self.committed_ms = self.unflushed_since_ms = self.used_ms  # the last commit, and the first that is not flushed
         self._log, self._store, self._clock, self._on_gone = log, store, clock, on_gone
         self._closing = False
-        self._backlog = backlog.open()
+        self.backlog = backlog.open()
         if unflushed := section.entries_after(stored.durable.revision, section.committed_revision):
-            self._backlog.add(unflushed[-1].revision, len(unflushed), sum(len(entry.entry) for entry in unflushed))
+            self.backlog.add(unflushed[-1].revision, len(unflushed), sum(len(entry.entry) for entry in unflushed))
         self._log_lost = False
         self._mark: DirtyMark | None = None
         self._token = clock.new_id()
@@ -118,7 +119,7 @@ class SectionActor:
         if self.section.revision - self.section.committed_revision >= UNCOMMITTED_MOST:
             self._refuse(message, reply, NackCode.UNAVAILABLE, "the log does not answer", 1.0)
             return
-        if refusal := self._backlog.refusal:
+        if refusal := self.backlog.refusal:
             self._refuse(message, reply, NackCode.UNAVAILABLE, refusal, 2.0)
             return
         op = Submission(message.client, message.cseq, message.base, message.user, message.role, message.delta)
@@ -278,8 +279,11 @@ class SectionActor:
             self._mark = mark
 
     def _committed(self, batch: Batch) -> None:
+        self.committed_ms = self.used_ms
+        if self.durable.revision >= self.section.committed_revision:
+            self.unflushed_since_ms = self.used_ms
         self.section.committed()
-        self._backlog.add(batch.last, len(batch.entries), sum(len(entry.entry) for entry in batch.entries))
+        self.backlog.add(batch.last, len(batch.entries), sum(len(entry.entry) for entry in batch.entries))
         revision = self.section.committed_revision
         while self._waiting and self._waiting[0].revision <= revision:
             self._waiting.popleft()
@@ -336,7 +340,7 @@ class SectionActor:
         if self.closed:
             return
         self.closed = True
-        self._backlog.close()
+        self.backlog.close()
         log_event.info("section left", **self._names(), reason=reason, revision=self.section.committed_revision)
         undone = [(each.message, each.reply) for each in (*self._waiting, *self._duplicates.values())]
         for message, reply in (*undone, *self._held, *self._asking, *self._doubted):
@@ -350,8 +354,8 @@ class SectionActor:
 
     async def flushed(self, durable: Durable) -> None:
         """Postgres has entries up to durable.revision: forget the dirty mark if that is all there is."""
-        self.durable = durable
-        self._backlog.flushed(durable.revision)
+        self.durable, self.unflushed_since_ms = durable, self.committed_ms
+        self.backlog.flushed(durable.revision)
         if durable.epoch > self.section.epoch:
             self.leave("a newer owner exists")
             return

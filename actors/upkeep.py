@@ -4,7 +4,7 @@ All of it may fail and be done again: the stream keeps what Postgres has not con
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,10 +26,16 @@ log_event = structlog.get_logger("upkeep")
 
 @dataclass(frozen=True, slots=True)
 class UpkeepSettings:
-    """A section gets a snapshot after so many entries, or when it has been quiet for a while with some; one of at most
-    `live_bytes` in the log too."""
+    """Every `look_every_s` it is seen what is due. A section is flushed once it rests for a while; one that does not
+    rest, some seconds after its first entry that waits, or when many wait: a write for each key would cost more than
+    all the rest of editing. It gets a snapshot after so many entries, or when it has been quiet for longer with some;
+    one of at most `live_bytes` in the log too."""
 
-    flush_every_s: float = 0.5
+    look_every_s: float = 0.5
+    flush_rest_ms: int = 1_000
+    flush_latest_ms: int = 5_000
+    flush_entries: int = 500
+    flush_bytes: int = 512 * 1024
     sweep_every_s: float = 5.0
     reclaim_every_s: float = 120.0
     snapshot_entries: int = 1_000
@@ -54,7 +60,7 @@ class Upkeep:
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._every(self._settings.flush_every_s, self.flush_all))
+            tasks.create_task(self._every(self._settings.look_every_s, self.settle_due))
             tasks.create_task(self._every(self._settings.sweep_every_s, self._sweep))
             tasks.create_task(self._every(self._settings.reclaim_every_s, self._reclaim))
 
@@ -70,16 +76,40 @@ class Upkeep:
 
     async def flush_all(self) -> None:
         """Bring every section of this host to Postgres as far as it is committed. What fails is logged."""
+        await self._settle_all([actor for actor in self._host.sections.values() if self._is_behind(actor)])
+
+    async def settle_due(self) -> None:
+        """The same for those sections that are to be flushed now, or need a snapshot."""
+        sections = self._host.sections.values()
+        await self._settle_all([actor for actor in sections if self._is_behind(actor) and self._is_due(actor)])
+
+    async def _settle_all(self, due: Sequence[SectionActor]) -> None:
         self._broken = {key: text for key, text in self._broken.items() if key in self._host.sections}
-        due = [actor for actor in self._host.sections.values() if self._is_due(actor)]
         ends = await asyncio.gather(*(self._settle(actor) for actor in due), return_exceptions=True)
         for actor, end in zip(due, ends, strict=True):
             if isinstance(end, Exception):
                 log_event.error("section cannot be flushed", **_names(actor.key), exc_info=end)
 
-    def _is_due(self, actor: SectionActor) -> bool:
+    def _is_behind(self, actor: SectionActor) -> bool:
         committed = actor.section.committed_revision
         return committed > min(actor.durable.revision, actor.snapshot_revision, _last_live(actor))
+
+    def _is_due(self, actor: SectionActor) -> bool:
+        return (
+            self._flush_is_due(actor)
+            or _last_live(actor) == NONE_YET
+            or self._snapshot_is_due(actor, min(actor.snapshot_revision, _last_live(actor)))
+        )
+
+    def _flush_is_due(self, actor: SectionActor) -> bool:
+        settings, now_ms = self._settings, self._host.now_ms()
+        waiting = actor.section.committed_revision - actor.durable.revision
+        return waiting > 0 and (
+            now_ms - actor.committed_ms >= settings.flush_rest_ms
+            or now_ms - actor.unflushed_since_ms >= settings.flush_latest_ms
+            or waiting >= settings.flush_entries
+            or actor.backlog.bytes >= settings.flush_bytes
+        )
 
     async def _settle(self, actor: SectionActor) -> None:
         async with self._slots:
@@ -105,14 +135,22 @@ class Upkeep:
             raise
         await actor.flushed(durable)
 
+    def _is_quiet(self, actor: SectionActor) -> bool:
+        return self._host.now_ms() - actor.used_ms >= self._settings.snapshot_quiet_ms
+
+    def _snapshot_is_due(self, actor: SectionActor, newest: int) -> bool:
+        """Whether it is time for one after the one of revision `newest`."""
+        behind = actor.section.committed_revision - newest
+        return behind >= self._settings.snapshot_entries or (behind > 0 and self._is_quiet(actor))
+
     def _snapshot(self, actor: SectionActor, newest: int) -> ContentAt | None:
         """A snapshot, if it is time for one after the one of revision `newest`."""
-        behind = actor.section.committed_revision - newest
-        quiet = self._host.now_ms() - actor.used_ms >= self._settings.snapshot_quiet_ms
-        if behind < self._settings.snapshot_entries and not (behind and quiet):
+        if not self._snapshot_is_due(actor, newest):
             return None
-        least = actor.section.committed_revision if quiet else newest + self._settings.snapshot_entries // 2
-        return actor.section.snapshot(least)
+        committed = actor.section.committed_revision
+        return actor.section.snapshot(
+            committed if self._is_quiet(actor) else newest + self._settings.snapshot_entries // 2
+        )
 
     async def _keep_live(self, actor: SectionActor) -> None:
         """The first one soon: as long as the section has none, its next owner needs Postgres."""

@@ -110,7 +110,7 @@ class GroupCommit:
             if not calls:
                 return
             texts = {call.script.digest: call.script.text for call in calls}
-            for reply in await self._line.exchange([("SCRIPT LOAD", text) for text in texts.values()]):
+            for reply in await self._line.exchange([("SCRIPT", "LOAD", text) for text in texts.values()]):
                 if isinstance(reply, Exception):
                     raise reply
         _fail(calls, Unavailable("Redis forgets the script again and again"))

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
+from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -96,7 +97,8 @@ class Line:
         self._timeout_s = timeout_s
 
     async def exchange(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """The replies, some of which may be exceptions. Raises when the outcome of all is unknown (see `passes`)."""
+        """The replies, some of which may be exceptions. Each word of a command is an argument of its own. Raises when
+        the outcome of all is unknown (see `passes`)."""
         connection = self._connection
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -104,7 +106,8 @@ class Line:
                     await connection.disconnect(nowait=True)  # it was ended while nobody used it
                 if not connection.is_connected:
                     await connection.connect()  # type: ignore[no-untyped-call]
-                await connection.send_packed_command(connection.pack_commands(commands))
+                # Packed in C: redis-py's own packing took a tenth of an owner's time.
+                await connection.send_packed_command([_packed(command) for command in commands])
                 return [await _reply(connection) for _ in commands]
         except BaseException:
             await connection.disconnect(nowait=True)
@@ -112,6 +115,11 @@ class Line:
 
     async def aclose(self) -> None:
         await self._connection.disconnect(nowait=True)
+
+
+def _packed(command: Sequence[Argument]) -> bytes:
+    packed: bytes = pack_command(tuple(command))  # type: ignore[arg-type]  # its stub takes a tuple of one
+    return packed
 
 
 async def _reply(connection: AbstractConnection) -> Any:

@@ -102,6 +102,53 @@ async def test_while_the_store_is_down_editing_goes_on_and_everything_is_flushed
     assert kept.log.marks == {}
 
 
+async def typing(kept: Kept, seconds: float) -> None:
+    """Two keys a second, and the look at what is due with each."""
+    for _ in range(round(seconds * 2)):
+        kept.time.ms += 500
+        await kept.typed(1)
+        await kept.upkeep.settle_due()
+
+
+@virtual_time
+async def test_who_types_is_written_down_now_and_then_and_who_rests_soon() -> None:
+    kept = Kept(settings=UpkeepSettings())
+    await kept.receive(link.FetchAcked(KEY, 1, "client-ann"))
+    await until_idle()
+    await kept.upkeep.settle_due()
+    await typing(kept, 5)
+    assert KEY not in kept.store.stored
+    await typing(kept, 1)
+    assert len(kept.store.stored[KEY]) == 11
+    await typing(kept, 4)
+    assert len(kept.store.stored[KEY]) == 11
+    kept.time.ms += 1_000
+    await kept.upkeep.settle_due()
+    assert len(kept.store.stored[KEY]) == 20
+
+
+@virtual_time
+async def test_many_entries_do_not_wait_to_be_written_down() -> None:
+    kept = Kept(settings=UpkeepSettings(flush_entries=10))
+    await kept.receive(link.FetchAcked(KEY, 1, "client-ann"))
+    await until_idle()
+    await kept.upkeep.settle_due()
+    await kept.typed(9)
+    await kept.upkeep.settle_due()
+    assert KEY not in kept.store.stored
+    await kept.typed(1)
+    await kept.upkeep.settle_due()
+    assert len(kept.store.stored[KEY]) == 10
+
+
+@virtual_time
+async def test_long_entries_do_not_wait_either() -> None:
+    kept = Kept(settings=UpkeepSettings(flush_bytes=1_000))
+    await kept.typed(10)
+    await kept.upkeep.settle_due()
+    assert len(kept.store.stored[KEY]) == 10
+
+
 @pytest.mark.parametrize("trouble", [Unavailable("down"), LogHole("a hole"), LookupError("a mistake of ours")])
 @virtual_time
 async def test_one_section_that_cannot_be_flushed_holds_up_no_other(trouble: Exception) -> None:
@@ -401,7 +448,7 @@ async def test_what_was_only_read_is_reclaimed() -> None:
 
 @virtual_time
 async def test_it_goes_on_whatever_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Kept(settings=UpkeepSettings(flush_every_s=0.5, sweep_every_s=5.0))
+    kept = Kept(settings=UpkeepSettings(look_every_s=0.5, sweep_every_s=5.0))
     running = asyncio.create_task(kept.upkeep.run())
     await kept.typed(1)
     kept.log.down = True
@@ -411,6 +458,7 @@ async def test_it_goes_on_whatever_fails(monkeypatch: pytest.MonkeyPatch) -> Non
     await asyncio.sleep(12)
     assert not running.done()
     await kept.typed(1)
+    kept.time.ms += 1_000
     await asyncio.sleep(1)
     assert len(kept.store.stored[KEY]) == 2
     running.cancel()

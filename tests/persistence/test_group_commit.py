@@ -29,7 +29,7 @@ class Forgetful:
         if not self._first:
             return await self._line.exchange(commands)
         self._first = False
-        replies = await self._line.exchange([commands[0], ("SCRIPT FLUSH",), *commands[1:]])
+        replies = await self._line.exchange([commands[0], ("SCRIPT", "FLUSH"), *commands[1:]])
         return [replies[0], *replies[2:]]
 
     async def aclose(self) -> None:
