@@ -19,6 +19,7 @@ class RedisRoster:
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._set = Script("presence_set")
+        self._keep = Script("presence_keep")
         self._all = Script("presence_all")
         self._claim = Script("client_claim")
 
@@ -32,6 +33,11 @@ class RedisRoster:
         arguments = (client, present, encoded or b"", ttl_ms, keys.presence(document, incarnation), message)
         gone = await self._set.run(self._client, keys.roster(document, incarnation), arguments)
         return [client.decode() for client in gone]
+
+    async def keep(self, document: str, incarnation: str, clients: Sequence[str], ttl_ms: int) -> Sequence[str]:
+        """Let the presences of these clients live on; returns those that are not there any more."""
+        missing = await self._keep.run(self._client, keys.roster(document, incarnation), (ttl_ms, *clients))
+        return [client.decode() for client in missing]
 
     async def all(self, document: str, incarnation: str) -> dict[str, bytes]:
         found = await self._all.run(self._client, keys.roster(document, incarnation), ())

@@ -21,6 +21,7 @@ from router.client_frames import check_numbers, check_presence, read_frame
 from router.link import Answerless
 from router.outbox import Outbox
 from router.place import Pending, Place
+from router.run import Joined
 
 if TYPE_CHECKING:
     from router.router import Router
@@ -77,6 +78,11 @@ class Connection:
 
     def send(self, message: protocol.ServerMessage) -> None:
         self.outbox.push(protocol.encode(message))
+
+    def tell(self, joined: Joined) -> None:
+        """What many are told: straight to the socket where nothing waits for it."""
+        if self.outbox.size or not self.write(joined.frame):
+            self.outbox.push(joined.messages)
 
     def frame(self) -> bytes | None:
         """The next frame to write, None if nothing waits."""
@@ -389,7 +395,7 @@ class Connection:
         state = bytes(message.state)
         check_presence(state, self.router.settings.limits.presence_bytes)
         peer = None if state == b"null" else protocol.PeerPresence(message.s, message.rev, message.state, self.user)
-        self.router.presence.say(self, peer, self.heard_at)
+        self.router.presence.say(self, peer)
 
     def _pong(self) -> None:
         self.send(protocol.Pong())

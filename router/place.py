@@ -33,12 +33,10 @@ class Place:
         self.bringing_up: asyncio.Task[None] | None = None
 
     def deliver(self, run: Run) -> None:
-        outbox = self.connection.outbox
-        if outbox.full:
+        if self.connection.outbox.full:
             self.lag(run.last)
             return
-        if outbox.size or not self.connection.write(run.frame):
-            outbox.push(run.messages)
+        self.connection.tell(run)
         self.sent = run.last
 
     def lag(self, head: int) -> None:

@@ -1,12 +1,12 @@
 """Who is here: each client's last presence, told to every socket of the document. Lossy, by pub/sub only.
 
-A roster in Redis with a time to live tells those who join late and survives a router; nothing of it is ever stored. Of
-one socket one presence at a time is on its way, then the newest, so that what was said last is what stays; the larger
-the room, the rarer. What pub/sub lost is found by comparing with the roster now and then.
+A roster in Redis with a time to live tells the first who come to a router, and survives it; nothing of it is ever
+stored. Of one socket one presence at a time is on its way, then the newest, so that what was said last is what stays;
+sockets of one document take turns. What pub/sub lost is found by comparing with the roster now and then.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -16,14 +16,14 @@ import structlog
 from coscribe import protocol
 from persistence import keys
 from persistence.records import Bus, Document, Unavailable
+from router.audience import GONE, Audience, presence_message
 
 if TYPE_CHECKING:
     from router.connection import Connection
 
 TTL_MS: Final = 45_000
 REFRESH_S: Final = 15.0
-SENDS_PER_S: Final = 5_000  # to the sockets of one document here, if all of them move all the time
-LONGEST_GAP_S: Final = 2.0
+KEPT_AT_ONCE: Final = 500  # a script blocks Redis for all
 
 log_event = structlog.get_logger("presence")
 
@@ -37,6 +37,9 @@ class Roster(Protocol):
         """Keep a client's presence (None: it leaves) and publish `message` on the document's presence channel.
 
         Returns the clients whose time was over, for whoever says so."""
+
+    async def keep(self, document: str, incarnation: str, clients: Sequence[str], ttl_ms: int) -> Sequence[str]:
+        """Let the presences of these clients live on; returns those that are not there any more."""
 
     async def all(self, document: str, incarnation: str) -> Mapping[str, bytes]: ...
 
@@ -58,28 +61,10 @@ class _Said:
     """What one socket said last. `changed`: the roster has not been told yet."""
 
     encoded: bytes | None
-    stored_at: float
+    stored_at: float = float("-inf")
     changed: bool = True
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     storing: "asyncio.Task[None] | None" = None
-
-
-@dataclass(slots=True)
-class _Audience:
-    """The local sockets of one document; each with the changes that must wait for its roster, None once it has that.
-
-    `shown` are the clients whose presence was told to them."""
-
-    document: Document
-    subscribed: "asyncio.Task[None]"
-    compared_at: float
-    members: "dict[Connection, list[bytes] | None]" = field(default_factory=dict)
-    shown: dict[str, None] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> bool:
-        task = self.subscribed
-        return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 class Presences:
@@ -87,7 +72,7 @@ class Presences:
 
     def __init__(self, bus: Bus, roster: Roster) -> None:
         self._bus, self._roster = bus, roster
-        self._audiences: dict[str, _Audience] = {}  # by channel
+        self._audiences: dict[str, Audience] = {}  # by channel
         self._said: dict[Connection, _Said] = {}
 
     async def enter(self, connection: "Connection") -> None:
@@ -96,20 +81,20 @@ class Presences:
         channel = _channel(document)
         audience = self._audiences.get(channel)
         if audience is None or audience.failed:
-            subscribed = asyncio.get_running_loop().create_task(self._bus.subscribe(channel))
-            subscribed.add_done_callback(_looked_at)
             members = audience.members if audience else {}
-            audience = _Audience(document, subscribed, connection.router.now(), members)
-            self._audiences[channel] = audience
-        audience.members[connection] = []
-        await asyncio.shield(audience.subscribed)
-        roster = await self._roster.all(document.id, document.incarnation)
-        audience.shown.update(dict.fromkeys(roster))
-        others = {client: msgspec.Raw(peer) for client, peer in roster.items() if client != connection.client}
-        held = audience.members.get(connection)
-        audience.members[connection] = None
-        for message in (_message(others), *(held or ())):
-            connection.outbox.push(message)
+            audience = self._audiences[channel] = Audience(document, connection.router.now())
+            audience.members = members
+            audience.ready = asyncio.get_running_loop().create_task(self._prepare(audience, channel))
+            audience.ready.add_done_callback(_looked_at)
+        audience.members[connection] = False
+        assert audience.ready is not None, "it is begun when an audience is made"
+        await asyncio.shield(audience.ready)
+        audience.welcome(connection)
+
+    async def _prepare(self, audience: Audience, channel: str) -> None:
+        """The roster is read once changes are heard: else what is said in between would be in neither."""
+        await self._bus.subscribe(channel)
+        audience.roster_is(await self._roster.all(audience.document.id, audience.document.incarnation))
 
     async def leave(self, connection: "Connection") -> None:
         """The socket is gone, and with it what it said."""
@@ -120,12 +105,12 @@ class Presences:
             audience.members.pop(connection, None)
             if not audience.members:
                 del self._audiences[channel]
-                audience.subscribed.cancel()
+                audience.close()
                 await self._bus.unsubscribe(channel)
         if said is not None:
             await self._unsay(connection, said, audience)
 
-    async def _unsay(self, connection: "Connection", said: _Said, audience: _Audience | None) -> None:
+    async def _unsay(self, connection: "Connection", said: _Said, audience: Audience | None) -> None:
         """Who moves to a new socket is there twice for a while: then it is the other one that speaks for the client."""
         said.changed = said.encoded is not None
         said.encoded = None
@@ -142,12 +127,12 @@ class Presences:
 
     # --- What sockets say ---
 
-    def say(self, connection: "Connection", peer: protocol.PeerPresence | None, now: float) -> None:
+    def say(self, connection: "Connection", peer: protocol.PeerPresence | None) -> None:
         """Tell everyone, as soon as that may be."""
         encoded = None if peer is None else protocol.encode(peer)
         said = self._said.get(connection)
         if said is None:
-            said = self._said[connection] = _Said(encoded, now)
+            said = self._said[connection] = _Said(encoded)
         said.encoded, said.changed = encoded, True
         self._store_soon(connection, said)
 
@@ -159,89 +144,103 @@ class Presences:
     async def _store_all(self, connection: "Connection", said: _Said) -> None:
         """Until the roster has what was said last."""
         while said.changed:
+            await self._turn(connection, said)
             said.changed, said.stored_at = False, connection.router.now()
             await self._store(connection.document, connection.client, said.encoded)
+
+    async def _turn(self, connection: "Connection", said: _Said) -> None:
+        """Wait for it, unless the socket leaves."""
+        audience = self._audiences.get(_channel(connection.document))
+        if audience is None or said.leaving.is_set():
+            return
+        now = connection.router.now()
+        if (wait_s := audience.turn(now, said.stored_at) - now) > 0:
             try:
-                async with asyncio.timeout(self._gap_s(connection)):
+                async with asyncio.timeout(wait_s):
                     await said.leaving.wait()
             except TimeoutError:
                 pass
 
-    def _gap_s(self, connection: "Connection") -> float:
-        audience = self._audiences.get(_channel(connection.document))
-        count = len(audience.members) if audience else 0
-        return min(count * count / SENDS_PER_S, LONGEST_GAP_S)
-
     async def _store(self, document: Document, client: str, encoded: bytes | None) -> None:
-        message = _message({client: msgspec.Raw(encoded or b"null")})
+        message = presence_message({client: encoded or GONE})
         try:
             gone = await self._roster.set(document.id, document.incarnation, client, encoded, TTL_MS, message)
             if gone:
-                await self._bus.publish(_channel(document), _gone(gone))
+                await self._bus.publish(_channel(document), presence_message(dict.fromkeys(gone, GONE)))
         except Unavailable as error:
             log_event.debug("presence lost", document=document.id, error=str(error))
 
     # --- What others say ---
 
-    def published(self, channel: str, message: bytes) -> None:
+    def published(self, channel: str, message: bytes, now: float) -> None:
         """A change of somebody's presence, as a finished wire message."""
         audience = self._audiences.get(channel)
         if audience is None:
             return
         try:
-            changes = _decode(message).p
+            changes = {client: bytes(state) for client, state in _decode(message).p.items()}
         except msgspec.DecodeError:
             log_event.error("not a presence", channel=channel)
             return
-        gone = [client for client, state in changes.items() if bytes(state) == b"null"]
-        audience.shown.update(dict.fromkeys(changes))
-        for client in gone:
-            del audience.shown[client]
-        for connection, held in audience.members.items():
-            if held is not None:
-                held.append(message)
-            elif gone or not connection.outbox.full:  # a slow reader gets the next one; but who left says no more
-                connection.outbox.push(message)
-            if gone and connection.client in gone and (said := self._said.get(connection)) and said.encoded:
+        self._heard(audience, changes, now)
+
+    def _heard(self, audience: Audience, changes: Mapping[str, bytes], now: float) -> None:
+        audience.heard(changes, now)
+        if GONE not in changes.values():
+            return
+        for connection in audience.members:
+            if changes.get(connection.client) == GONE and (said := self._said.get(connection)) and said.encoded:
                 said.changed = True  # another socket of this client has left, or Redis has forgotten: here it still is
                 self._store_soon(connection, said)
+
+    def interrupted(self, channel: str) -> None:
+        """Changes may have been lost: the next look at the time compares."""
+        if (audience := self._audiences.get(channel)) is not None:
+            audience.compared_at = float("-inf")
 
     # --- Time ---
 
     async def refresh(self, now: float) -> None:
         """Keep alive what sockets that are still here have said, and tell of who is gone without a word."""
-        for connection, said in self._said.items():
-            if said.encoded is not None and now - said.stored_at >= REFRESH_S:
-                said.changed = True
-                self._store_soon(connection, said)
-        for channel, audience in list(self._audiences.items()):
-            if audience.shown and now - audience.compared_at >= REFRESH_S:
+        for audience in list(self._audiences.values()):
+            if now - audience.compared_at >= REFRESH_S:
                 audience.compared_at = now
-                await self._compare(channel, audience)
+                try:
+                    await self._keep(audience)
+                    if audience.known:
+                        await self._compare(audience, now)
+                except Unavailable as error:
+                    log_event.debug("roster not read", document=audience.document.id, error=str(error))
 
-    async def _compare(self, channel: str, audience: _Audience) -> None:
-        before = list(audience.shown)
-        try:
-            roster = await self._roster.all(audience.document.id, audience.document.incarnation)
-        except Unavailable as error:
-            log_event.debug("roster not read", document=audience.document.id, error=str(error))
-            return
-        if gone := [client for client in before if client in audience.shown and client not in roster]:
-            self.published(channel, _gone(gone))
-        if missed := {client: msgspec.Raw(peer) for client, peer in roster.items() if client not in audience.shown}:
-            self.published(channel, _message(missed))
+    async def _keep(self, audience: Audience) -> None:
+        """Those who say nothing now. Redis may have forgotten some: they say it again."""
+        said = {
+            connection.client: (connection, said)
+            for connection in audience.members
+            if (said := self._said.get(connection)) and said.encoded is not None
+        }
+        document = audience.document
+        for clients in (list(said)[first : first + KEPT_AT_ONCE] for first in range(0, len(said), KEPT_AT_ONCE)):
+            for client in await self._roster.keep(document.id, document.incarnation, clients, TTL_MS):
+                connection, its = said[client]
+                if its.encoded is not None and connection in audience.members:
+                    its.changed = True
+                    self._store_soon(connection, its)
+
+    async def _compare(self, audience: Audience, now: float) -> None:
+        before = dict(audience.known)
+        roster = await self._roster.all(audience.document.id, audience.document.incarnation)
+        changes = {client: GONE for client in before if client not in roster} | dict(roster)
+        missed = {
+            client: state
+            for client, state in changes.items()
+            if before.get(client) == audience.known.get(client) != state  # what was heard meanwhile is newer
+        }
+        self._heard(audience, missed, now)
 
 
 def _channel(document: Document) -> str:
     return keys.presence(document.id, document.incarnation)
-
-
-def _message(peers: Mapping[str, msgspec.Raw]) -> bytes:
-    return protocol.encode({"t": "presence", "p": peers})
-
-
-def _gone(clients: Iterable[str]) -> bytes:
-    return _message(dict.fromkeys(clients, msgspec.Raw(b"null")))
 
 
 def _looked_at(task: "asyncio.Task[None]") -> None:

@@ -199,7 +199,7 @@ class Room:
                 continue
             if sent not in runs:
                 messages = self.since(sent)
-                runs[sent] = None if messages is None else Run(b",".join(messages), self.head)
+                runs[sent] = None if messages is None else Run(b",".join(messages), last=self.head)
             if (run := runs[sent]) is not None:
                 member.deliver(run)
             else:

@@ -176,13 +176,15 @@ class Router:
         elif (room := self._rooms.get(channel)) is not None:
             room.published(data)
         else:
-            self.presence.published(channel, data)
+            self.presence.published(channel, data, self.now())
 
     def _interrupted(self, channel: str) -> None:
         if channel == keys.CLUSTER_MAP_NOTICE:
             self._watcher.notice()
         elif (room := self._rooms.get(channel)) is not None:
             room.repair()
+        else:
+            self.presence.interrupted(channel)
 
     async def snapshot(self, room: Room) -> SnapshotIs:
         """The owner's snapshot; those who ask at one time share one question. Raises Answerless."""

@@ -1,4 +1,4 @@
-"""Consecutive messages of a room on their way to many sockets: joined once, and framed once, for all of them."""
+"""Messages on their way to many sockets: joined once, and framed once, for all of them."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,11 +10,10 @@ _64_BIT: Final = 127
 
 
 @dataclass(slots=True)
-class Run:
-    """Finished messages, joined by commas, that lead to revision `last`."""
+class Joined:
+    """Finished messages, joined by commas."""
 
     messages: bytes
-    last: int
     _frame: bytes = field(default=b"", init=False)
 
     @property
@@ -23,6 +22,13 @@ class Run:
         if not self._frame:
             self._frame = text_frame(b"[%s]" % self.messages)
         return self._frame
+
+
+@dataclass(slots=True)
+class Run(Joined):
+    """Consecutive messages of a room, which lead to revision `last`."""
+
+    last: int = 0
 
 
 def text_frame(payload: bytes) -> bytes:

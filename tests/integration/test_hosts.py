@@ -25,7 +25,7 @@ from tests.support.services import Postgres, Valkey, follow, promote
 pytestmark = pytest.mark.services
 
 DOCUMENTS = [f"notes-{number}" for number in range(6)]
-SOON = UpkeepSettings(flush_every_s=0.05, snapshot_entries=20)
+SOON = UpkeepSettings(look_every_s=0.05, flush_rest_ms=0, snapshot_entries=20)
 
 
 def clients(system: Cluster, documents: list[str]) -> list[DocumentClient]:

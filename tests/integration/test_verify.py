@@ -30,7 +30,7 @@ from tests.integration.typing import typing
 from tests.support.cluster import Cluster, cluster
 from tests.support.system import System
 
-BUSY = UpkeepSettings(flush_every_s=0.05, snapshot_entries=20)
+BUSY = UpkeepSettings(look_every_s=0.05, flush_rest_ms=0, snapshot_entries=20)
 DOCUMENTS = [f"notes-{number}" for number in range(3)]
 
 
@@ -247,12 +247,12 @@ async def test_every_damage_is_found(redis_url: str, postgres_url: str, tmp_path
         return said.exit_code, {finding["code"] for finding in json.loads(said.stdout)["findings"]}, said.output
 
     async with cluster(redis_url, postgres_url, tmp_path, hosts=0, routers=0) as system:
-        flushes = await system.start_host("flushes", UpkeepSettings(flush_every_s=1e6, snapshot_entries=5))
+        flushes = await system.start_host("flushes", UpkeepSettings(look_every_s=1e6, snapshot_entries=5))
         await system.start_router()
         await write(system, 6)
         await flushes._upkeep.flush_all()
         await write(system, 6)
-        await system.start_host("does-not", UpkeepSettings(flush_every_s=1e6))
+        await system.start_host("does-not", UpkeepSettings(look_every_s=1e6))
         await system.hosts.pop("flushes").stop()
         head = await write(system, 6)
         async with connected(system) as (postgres, redis):

@@ -1,5 +1,7 @@
 """The roster on a real server."""
 
+import time
+
 import pytest
 
 from persistence import keys
@@ -35,6 +37,18 @@ async def test_what_expired_is_not_shown_and_then_forgotten(redis_url: str) -> N
         assert await roster.set("notes", "life1", "ben", b"here", HOUR_MS, b"") == ["ann"]
         assert await roster.set("notes", "life1", "ben", b"here", HOUR_MS, b"") == []
         assert await execute(client, "HKEYS", keys.roster("notes", "life1")[0]) == [b"ben"]
+
+
+async def test_what_is_kept_lives_on_and_what_is_not_there_is_named(redis_url: str) -> None:
+    async with shared_client(redis_url) as client:
+        roster = RedisRoster(client)
+        await roster.set("notes", "life1", "ann", b"here", 1_000, b"")
+        assert await roster.keep("notes", "life1", ["ann", "ben"], HOUR_MS) == ["ben"]
+        states, ends = keys.roster("notes", "life1")
+        for key in (states, ends):
+            assert await execute(client, "PTTL", key) > HOUR_MS / 2
+        assert int(await execute(client, "ZSCORE", ends, "ann")) > time.time() * 1000 + HOUR_MS / 2
+        assert await execute(client, "ZSCORE", ends, "ben") is None
 
 
 async def test_the_keys_live_as_long_as_the_longest_state(redis_url: str) -> None:

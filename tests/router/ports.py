@@ -107,6 +107,7 @@ class MemoryRoster:
         self.refusing = False
         self.gate: asyncio.Event | None = None
         self.writes: list[tuple[str, bytes | None]] = []
+        self.reads = 0
         self.owners: dict[tuple[str, str], str] = {}
         self._bus = bus
         self._states: dict[tuple[str, str], dict[str, tuple[bytes, float]]] = {}
@@ -137,11 +138,24 @@ class MemoryRoster:
         self._bus.push(keys.presence(document, incarnation), message)
         return gone
 
+    async def keep(self, document: str, incarnation: str, clients: Sequence[str], ttl_ms: int) -> Sequence[str]:
+        await self._ready()
+        present, ends = self._present(document, incarnation), asyncio.get_running_loop().time() + ttl_ms / 1000
+        for client in clients:
+            if client in present:
+                present[client] = (present[client][0], ends)
+        return [client for client in clients if client not in present]
+
     async def all(self, document: str, incarnation: str) -> dict[str, bytes]:
         await self._ready()
+        self.reads += 1
         now = asyncio.get_running_loop().time()
         present = self._present(document, incarnation)
         return {client: encoded for client, (encoded, ends) in present.items() if ends > now}
+
+    def forget(self) -> None:
+        """As a Redis does that lost its memory."""
+        self._states.clear()
 
     async def claim_client(self, document: str, incarnation: str, client_id: str, user: str) -> str:
         await self._ready()

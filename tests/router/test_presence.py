@@ -4,7 +4,10 @@ import asyncio
 import json
 from typing import Any
 
-from router.presence import LONGEST_GAP_S, REFRESH_S, TTL_MS
+import pytest
+
+from router.audience import ROSTER_MOST, SAID_PER_S, SENDS_PER_S
+from router.presence import REFRESH_S, TTL_MS
 from tests.router.bench import PRESENCE, Bench, Tab, bench, settle
 
 
@@ -30,7 +33,7 @@ async def elsewhere(b: Bench, client: str, state: Any) -> None:
     message = json.dumps({"t": "presence", "p": {client: None if state is None else peer}}).encode()
     encoded = None if state is None else json.dumps(peer).encode()
     await b.roster.set("notes", "life1", client, encoded, TTL_MS, message)
-    await settle()
+    await asyncio.sleep(0.1)
 
 
 async def test_those_here_hear_it_and_those_who_come_later_read_it() -> None:
@@ -53,18 +56,27 @@ async def test_the_roster_leaves_out_who_asks() -> None:
         assert ann.heard[1] == {"t": "presence", "p": {}}
 
 
-async def test_a_change_that_comes_before_the_roster_is_told_after_it() -> None:
+async def test_what_is_heard_while_the_roster_is_read_is_newer(monkeypatch: pytest.MonkeyPatch) -> None:
     async with bench() as b:
-        await b.join("client-a")
-        await elsewhere(b, "client-x", {"at": 1})
-        b.roster.gate = asyncio.Event()
-        b.roster.owners["notes", "client-b"] = "ann"
+        for client in ("client-x", "client-y"):
+            await elsewhere(b, client, {"at": 1})
+        read, arrived = b.roster.all, asyncio.Event()
+
+        async def slowly(document: str, incarnation: str) -> dict[str, bytes]:
+            found = await read(document, incarnation)
+            await arrived.wait()
+            return found
+
+        monkeypatch.setattr(b.roster, "all", slowly)
         bob = b.hello("client-b")
         await settle()
-        b.roster.gate.set()  # the claim of the client id passes, the roster is read
-        b.bus.push(PRESENCE, b'{"t":"presence","p":{"client-x":null}}')
-        await settle()
-        assert states(bob) == {}
+        await elsewhere(b, "client-x", None)
+        await elsewhere(b, "client-y", {"at": 2})
+        assert bob.kinds == ["welcome"]
+        arrived.set()
+        await asyncio.sleep(0.1)
+        assert states(bob) == {"client-y": {"at": 2}}
+        assert states(await b.join("client-c")) == {"client-y": {"at": 2}}
 
 
 async def test_the_roster_is_read_once_changes_are_heard() -> None:
@@ -126,15 +138,102 @@ async def test_a_socket_that_goes_while_redis_is_slow_is_gone_in_the_end() -> No
         assert states(bob) == {}
 
 
-async def test_the_larger_the_room_the_rarer() -> None:
+async def test_in_a_large_room_changes_are_told_together_and_rarely() -> None:
     async with bench() as b:
-        tabs = [await b.join(f"client-{number:02}") for number in range(60)]
+        tabs = [await b.join(f"client-{number:03}") for number in range(250)]
+        for tab in tabs:
+            tab.heard.clear()
         for number in range(20):
-            tabs[0].say("presence", s="0", rev=0, state={"n": number})
+            for tab in tabs[:5]:
+                tab.say("presence", s="0", rev=0, state={"n": number})
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1)
+        assert states(tabs[-1]) == {f"client-{number:03}": {"n": 19} for number in range(5)}
+        frames = len(tabs[-1].all("presence"))
+        assert 2 <= frames <= 2 * SENDS_PER_S / len(tabs) + 1
+        assert sum("client-000" in message["p"] for message in tabs[-1].all("presence")) > 2
+
+
+async def test_all_may_move_at_once_and_each_has_a_turn() -> None:
+    """What is said meanwhile is not said at all: the newest counts."""
+    async with bench() as b:
+        tabs = [await b.join(f"client-{number:03}") for number in range(250)]
+        for number in range(10):
+            for tab in tabs:
+                tab.say("presence", s="0", rev=0, state={"n": number})
             await asyncio.sleep(0.1)
-        assert 2 <= len(b.roster.writes) <= 4
-        await asyncio.sleep(LONGEST_GAP_S)
-        assert states(tabs[1]) == {"client-00": {"n": 19}}
+        assert len(b.roster.writes) <= SAID_PER_S + 1
+        await asyncio.sleep(5)
+        assert states(tabs[0]) == {f"client-{number:03}": {"n": 9} for number in range(250)}
+
+
+async def test_who_leaves_a_large_room_does_not_wait_for_its_turn() -> None:
+    async with bench() as b:
+        tabs = [await b.join(f"client-{number:03}") for number in range(250)]
+        for tab in tabs:
+            tab.say("presence", s="0", rev=0, state={})
+        await asyncio.sleep(0.5)
+        await tabs[-1].leave()
+        await tabs[0].leave()
+        assert b.roster.writes[-1] == ("client-000", None)
+
+
+async def test_a_roster_is_of_those_who_moved_last() -> None:
+    async with bench() as b:
+        await b.join("client-a")
+        for number in range(ROSTER_MOST + 1):
+            await elsewhere(b, f"client-{number:03}", {})
+        await elsewhere(b, "client-001", {"again": True})
+        bob = await b.join("client-b")
+        assert len(bob.heard[1]["p"]) == ROSTER_MOST
+        assert bob.heard[1]["p"]["client-001"]["state"] == {"again": True}
+        assert "client-000" not in bob.heard[1]["p"]
+
+
+async def test_only_the_first_who_comes_reads_the_roster() -> None:
+    async with bench() as b:
+        ann = await b.join("client-a")
+        await say(ann, {"a": 1})
+        bob, cat = await b.join("client-b"), await b.join("client-c")
+        assert b.roster.reads == 1
+        assert states(bob) == states(cat) == {"client-a": {"a": 1}}
+
+
+async def test_who_says_nothing_new_is_kept_alive_without_a_word() -> None:
+    async with bench() as b:
+        ann, bob = await b.join("client-a"), await b.join("client-b")
+        await say(ann, {"a": 1})
+        bob.heard.clear()
+        for _ in range(6):
+            await asyncio.sleep(REFRESH_S)
+            ann.say("ping")
+            bob.say("ping")
+        assert len(b.roster.writes) == 1
+        assert bob.all("presence") == []
+        assert set(await b.roster.all("notes", "life1")) == {"client-a"}
+
+
+async def test_what_redis_has_forgotten_is_said_again() -> None:
+    async with bench() as b:
+        ann, bob = await b.join("client-a"), await b.join("client-b")
+        await say(ann, {"a": 1})
+        b.roster.forget()
+        await asyncio.sleep(2 * REFRESH_S)
+        assert set(await b.roster.all("notes", "life1")) == {"client-a"}
+        assert states(bob) == {"client-a": {"a": 1}}
+
+
+async def test_an_interruption_of_the_bus_is_looked_after_soon() -> None:
+    async with bench() as b:
+        bob = await b.join("client-b")
+        await elsewhere(b, "client-x", {"x": 1})
+        b.bus.deaf = True
+        await elsewhere(b, "client-x", None)
+        await elsewhere(b, "client-y", {"y": 1})
+        b.bus.deaf = False
+        b.router.presence.interrupted(PRESENCE)
+        await asyncio.sleep(2)
+        assert states(bob) == {"client-y": {"y": 1}}
 
 
 async def test_what_is_said_is_kept_alive_and_what_is_not_ends() -> None:

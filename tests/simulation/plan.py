@@ -89,12 +89,15 @@ def draw_plan(rng: random.Random) -> Plan:
         ops_per_s=rng.choice((2, 100, 100, 100)),
         outbox_soft_bytes=rng.choice((150, 600, 1024 * 1024)),
         upkeep=UpkeepSettings(
-            flush_every_s=rng.choice((0.2, 1.0)),
+            look_every_s=rng.choice((0.2, 1.0)),
             sweep_every_s=rng.choice((0.7, 3.0)),
             reclaim_every_s=rng.choice((1.0, 120.0)),
             snapshot_entries=rng.choice((4, 20, 1000)),
             snapshot_quiet_ms=rng.choice((300, 2_000)),
             idle_ms=rng.choice((400, 5_000)),
+            flush_rest_ms=rng.choice((0, 1_000)),
+            flush_latest_ms=rng.choice((200, 5_000)),
+            flush_entries=rng.choice((3, 500)),
         ),
         window=WindowLimits(
             entries=rng.choice((4, 40, 4096)), min_age_ms=rng.choice((0, 500, 10_000)),

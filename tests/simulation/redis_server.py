@@ -250,6 +250,13 @@ class RedisServer:
         self.publish(channel, message)
         return gone
 
+    def keep_presences(self, document: str, incarnation: str, clients: Sequence[str], ttl_ms: int) -> Sequence[str]:
+        states = self.presences.get(keys.presence(document, incarnation), {})
+        for client in clients:
+            if client in states:
+                states[client] = (states[client][0], self.now_ms() + ttl_ms)
+        return [client for client in clients if client not in states]
+
     def all_presences(self, document: str, incarnation: str) -> dict[str, bytes]:
         states = self.presences.get(keys.presence(document, incarnation), {})
         return {client: encoded for client, (encoded, ends) in states.items() if ends > self.now_ms()}

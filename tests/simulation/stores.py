@@ -121,6 +121,10 @@ class SimRoster:
         arguments = (document, incarnation, client, encoded, ttl_ms, message)
         return await self._wire.call("presence", lambda: self._server.set_presence(*arguments), again=True)
 
+    async def keep(self, document: str, incarnation: str, clients: Sequence[str], ttl_ms: int) -> Sequence[str]:
+        arguments = (document, incarnation, clients, ttl_ms)
+        return await self._wire.call("keep presence", lambda: self._server.keep_presences(*arguments), again=True)
+
     async def all(self, document: str, incarnation: str) -> Mapping[str, bytes]:
         return await self._wire.call("roster", lambda: self._server.all_presences(document, incarnation), again=True)
 

@@ -122,6 +122,11 @@ def test_presences_expire_and_client_ids_have_owners(play: Play) -> None:
         await asyncio.sleep(0.1)
         assert await roster.all("notes", "life1") == {"ann": b"here"}
         assert await roster.set("notes", "life1", "ann", None, HOUR_MS, b"") == ["ben"]
+        await roster.set("notes", "life1", "cat", b"here", 80, b"")
+        assert await roster.keep("notes", "life1", ["ann", "cat"], HOUR_MS) == ["ann"]
+        await asyncio.sleep(0.1)
+        assert await roster.all("notes", "life1") == {"cat": b"here"}
+        await roster.set("notes", "life1", "cat", None, HOUR_MS, b"")
         assert await roster.all("notes", "life1") == {}
         assert await roster.claim_client("notes", "life1", "client-1", "ann") == "ann"
         assert await roster.claim_client("notes", "life1", "client-1", "ben") == "ann"
