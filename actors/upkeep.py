@@ -33,7 +33,7 @@ class UpkeepSettings:
 
     look_every_s: float = 0.5
     flush_rest_ms: int = 1_000
-    flush_latest_ms: int = 5_000
+    flush_latest_ms: int = 10_000
     flush_entries: int = 500
     flush_bytes: int = 512 * 1024
     sweep_every_s: float = 5.0

@@ -141,9 +141,11 @@ def replay(state: SectionState, entries: Iterator[LogEntry] | list[LogEntry], ke
 
 @dataclass(slots=True)
 class _Pending:
-    """Prepared entries behind the last committed one, oldest first: those in the unanswered batch, then the rest."""
+    """Prepared entries behind the last committed one, oldest first: those in the unanswered batch, then the rest; and
+    the author of each."""
 
     entries: list[LogEntry] = field(default_factory=list)
+    authors: list[Author] = field(default_factory=list)
     frozen: Batch | None = None
 
 
@@ -223,6 +225,7 @@ class Section:
         entry = LogEntry(self.revision, self.epoch, self._last_time_ms, op.user, wire)
         self._remember(entry, op.client, op.cseq)
         self._pending.entries.append(entry)
+        self._pending.authors.append(Author(op.client, op.cseq))
         return Prepared(entry.revision)
 
     def _remember(self, entry: LogEntry, client: str, cseq: int) -> None:
@@ -253,18 +256,19 @@ class Section:
         """The next batch, or None while one is unanswered or nothing waits."""
         if self._pending.frozen is not None or not self._pending.entries:
             return None
-        batch = self._batch(batch_id, tuple(self._next_entries()), self.committed_epoch)
+        entries = tuple(self._next_entries())
+        batch = self._batch(batch_id, entries, self._pending.authors[: len(entries)], self.committed_epoch)
         self._pending.frozen = batch
         if self._snapshot_wanted and batch.last == self.revision:
             self._snapshot_wanted, self._snapshot_frozen = False, self._mainline.content.encode()
         return batch
 
-    def _batch(self, batch_id: str, entries: tuple[LogEntry, ...], known_epoch: int) -> Batch:
+    def _batch(
+        self, batch_id: str, entries: tuple[LogEntry, ...], authors: Sequence[Author], known_epoch: int
+    ) -> Batch:
         """Entries of one epoch. Who reads what is published knows the epoch of the entry before them."""
         first, last = entries[0], entries[-1]
-        ops = [decode_op_entry(entry.entry) for entry in entries]
-        authors = tuple(Author(op.client, op.cseq) for op in ops)
-        header = BatchHeader(first.revision, last.revision, last.epoch, False, authors)
+        header = BatchHeader(first.revision, last.revision, last.epoch, False, tuple(authors))
         new_epoch = last.epoch if known_epoch != last.epoch else None
         body = entries_message(self.key.section, first.revision, (entry.entry for entry in entries), new_epoch)
         return Batch(batch_id, first.revision - 1, self.epoch, entries, encode_batch(header, body))
@@ -284,6 +288,7 @@ class Section:
         assert batch is not None, "no batch is unanswered"
         self._pending.frozen = None
         del self._pending.entries[: len(batch.entries)]
+        del self._pending.authors[: len(batch.entries)]
         self.committed_revision, self.committed_epoch = batch.last, batch.entries[-1].epoch
         if self._snapshot_frozen is not None:
             self._snapshot = ContentAt(self.committed_revision, self.committed_epoch, self._snapshot_frozen)
@@ -321,7 +326,8 @@ class Section:
             if count and (size > BATCH_BYTES or entry.epoch != entries[0].epoch):
                 break
             count += 1
-        return self._batch(batch_id, tuple(entries[:count]), 0)
+        ops = [decode_op_entry(entry.entry) for entry in entries[:count]]
+        return self._batch(batch_id, tuple(entries[:count]), [Author(op.client, op.cseq) for op in ops], 0)
 
     # --- Read committed state ---
 
