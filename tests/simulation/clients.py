@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from coscribe.client import CONNECT_TIMEOUT_S, backoff_s
 from coscribe.names import FIRST_SECTION, SectionKey
 from coscribe.ot import Delta, compose_all
+from coscribe.policy import CONNECT_TIMEOUT_S, backoff_s
 from coscribe.protocol import BadMessage, CloseCode, NackCode, Role, object_bytes
 from coscribe.session import Acknowledged, Changed, Event, Forked, Joined, Parked, Session, Silent, Synced
 from tests.simulation.author import Author, Edit
