@@ -228,23 +228,30 @@ async def test_nonsense_on_the_new_socket_is_told_of() -> None:
             await document.wait_for(lambda: False)
 
 
-async def test_when_the_time_is_over_the_old_socket_serves_and_its_close_is_an_ordinary_one() -> None:
-    old = Old(within_s=0.01)
+async def test_when_the_time_is_over_the_old_socket_serves_and_its_close_is_an_ordinary_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old, timeout = Old(within_s=77.0), asyncio.timeout
+    for_the_move = timeout(None)
+    monkeypatch.setattr(asyncio, "timeout", lambda delay_s: for_the_move if delay_s == 77.0 else timeout(delay_s))
 
     async def mute(peer: Peer) -> None:
         await peer.hear()
+        for_the_move.reschedule(asyncio.get_running_loop().time())
         await peer.gone()
         await old.peer.say(entries(4, other(["q"])))
         await document.wait_for(lambda: document.text == "qtext\n")
         assert document.session.synced
         await old.peer.close(1012)
 
-    async with (
-        served(old, mute, lambda peer: peer.greet(4)) as (http, url),
-        DocumentClient(http, url, "notes") as document,
-    ):
+    async def again(peer: Peer) -> None:
+        assert old.left.is_set()
+        await peer.greet(4)
+        await peer.gone()
+
+    async with served(old, mute, again) as (http, url), DocumentClient(http, url, "notes") as document:
         await old.left.wait()
-        await document.wait_for(lambda: document.connects >= 3)
+        await document.wait_for(lambda: document.connects == 3 and document.session.synced)
 
 
 async def test_asked_again_while_it_moves_it_moves_once_and_later_once_more() -> None:
