@@ -15,36 +15,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import aiohttp
-import msgspec
 
 from coscribe import session as core
 from coscribe.ot import Delta
-from coscribe.protocol import SUBPROTOCOLS, CloseCode, Move, object_bytes
+from coscribe.policy import STOPS, STOPS_BESIDE, Closed, End, move_wait_s, retry_wait_s
+from coscribe.protocol import Move, object_bytes
 from coscribe.session import Event, Forked, Session
+from coscribe.sockets import ABNORMAL, Socket, Sockets, greet, receive
 
-BACKOFF_BASE_S: Final = 0.25
-BACKOFF_CAP_S: Final = 15.0
-CONNECT_TIMEOUT_S: Final = 10.0
+__all__ = ["Closed", "DocumentClient", "Forked", "OperationRefused"]
+
 CLOSE_TIMEOUT_S: Final = 1.0
 PARKED_MOST: Final = 1_000
-_ABNORMAL: Final = 1006
-FRAME_BYTES: Final = 64 * 1024 * 1024  # a snapshot of the largest document is one frame
-
-_STOPS: Final = frozenset(
-    {CloseCode.NORMAL, CloseCode.BAD_MESSAGE, CloseCode.UNAUTHENTICATED, CloseCode.FORBIDDEN, CloseCode.NOT_FOUND,
-     CloseCode.DELETED, CloseCode.FORK, CloseCode.FRAME_TOO_LARGE}
-)  # fmt: skip
-
-
-class Closed(Exception):
-    """The server closed for good: `code` is a close code of docs/protocol.md."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"closed with {code}: {reason}" if reason else f"closed with {code}")
-        self.code, self.reason = code, reason
 
 
 class OperationRefused(Exception):
@@ -55,20 +40,11 @@ class OperationRefused(Exception):
         self.parked = parked
 
 
-class _Reason(msgspec.Struct):
-    retry_after_s: float = 0.0
+class _Elsewhere(NamedTuple):
+    """Another socket to go on with, and the frame that welcomed there."""
 
-
-def backoff_s(attempt: int, draw: float) -> float:
-    """Full jitter: `draw`, uniform in 0…1, of the step for the `attempt`-th try, counted from 0."""
-    step: float = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** min(attempt, 16))
-    return draw * step
-
-
-def _asked_wait_s(reason: str) -> float:
-    with contextlib.suppress(msgspec.DecodeError):
-        return msgspec.json.decode(reason, type=_Reason).retry_after_s
-    return 0.0
+    socket: Socket
+    welcome: str
 
 
 class DocumentClient:
@@ -91,15 +67,15 @@ class DocumentClient:
     ) -> None:
         self.session = Session(client_id or secrets.token_urlsafe(12))
         self.document = document
-        self.connects = 0
         self.failed: Exception | None = None
-        self._http = http
-        self._urls = [urls] if isinstance(urls, str) else list(urls)
-        self._headers = dict(headers or {})
-        if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
+        tokens = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._sockets = Sockets(
+            http, [urls] if isinstance(urls, str) else list(urls), document, {**(headers or {}), **tokens}
+        )
         self._on_event = on_event
         self._cut = asyncio.Event()  # the present socket is to be given up
+        self._told_to_move = asyncio.Event()  # until it is done, or the time for it is over
+        self._move_within_s = 0.0
         self._wake = asyncio.Event()  # something to send, or a new time to look at
         self._changed: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
@@ -122,6 +98,11 @@ class DocumentClient:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+
+    @property
+    def connects(self) -> int:
+        """How often a socket was tried to open."""
+        return self._sockets.tries
 
     # --- The document ---
 
@@ -175,69 +156,70 @@ class DocumentClient:
     async def _run(self) -> None:
         try:
             while True:
-                wait_s = await self._connection(self._urls[self.connects % len(self._urls)])
-                draw = random.random()
-                await asyncio.sleep(max(wait_s * (1 + draw / 2), backoff_s(self._attempt, draw)))
+                asked_s = await self._connection()
+                await asyncio.sleep(retry_wait_s(asked_s, self._attempt, random.random()))
                 self._attempt += 1
         except Exception as error:  # whatever ends this task, an event's receiver included: who waits hears of it
             self.failed = error
             self._emit([])
 
-    async def _connection(self, base: str) -> float:
-        """One socket from open to close; returns how long the server asks to wait. Raises Closed for good."""
-        self.connects += 1
-        url = f"{base}/v1/documents/{self.document}/socket"
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                socket = await self._http.ws_connect(
-                    url, protocols=list(SUBPROTOCOLS), headers=self._headers, max_msg_size=FRAME_BYTES, compress=0
-                )
-        except (aiohttp.ClientError, OSError, TimeoutError):
+    async def _connection(self) -> float:
+        """From one socket's opening to a close, over as many more as the server asks to move to; returns how long it
+        asks to wait. Raises Closed for good."""
+        socket = await self._sockets.open()
+        if socket is None:
             return 0.0
-        self._cut.clear()
         self.session.connected(time.monotonic())
-        self._wake.set()
+        left: Socket | None = None
         try:
-            code, reason = await self._converse(socket)
+            self._told_to_move.clear()
+            while isinstance(end := await self._converse(socket, left), _Elsewhere):
+                left, socket = socket, end.socket
+                self._told_to_move.clear()
+                self._emit(self.session.switched(end.welcome, time.monotonic()))
         finally:
             self.session.disconnected()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0 if self._cut.is_set() else CLOSE_TIMEOUT_S):
-                    await socket.close()
-        if code in _STOPS:
-            raise Forked("the server has another history") if code == CloseCode.FORK else Closed(code, reason)
-        return _asked_wait_s(reason)
+            await self._sockets.leave_all(self._patience_s)
+        end.check(STOPS)
+        return end.asked_wait_s
 
-    async def _converse(self, socket: aiohttp.ClientWebSocketResponse) -> tuple[int, str]:
-        """Read and write until either ends or the socket is given up; returns the close code and reason, 1006 for a
-        broken connection."""
-        reader = asyncio.create_task(self._read(socket))
-        tasks = (reader, asyncio.create_task(self._write(socket)), asyncio.create_task(self._cut.wait()))
+    async def _leave(self, socket: Socket) -> None:
+        await self._sockets.leave(socket, self._patience_s)
+
+    @property
+    def _patience_s(self) -> float:
+        """For a goodbye: none on a socket that was given up."""
+        return 0.0 if self._cut.is_set() else CLOSE_TIMEOUT_S
+
+    async def _converse(self, socket: Socket, left: Socket | None) -> End | _Elsewhere:
+        """Read and write until either ends, the socket is given up, or there is another one to go on with. `left` is
+        the one before this: the writer, started first, has said here what was said there when that is closed."""
+        self._cut.clear()
+        self._wake.set()
+        reader, writer = asyncio.create_task(self._read(socket)), asyncio.create_task(self._write(socket))
+        mover, given_up = asyncio.create_task(self._move()), asyncio.create_task(self._cut.wait())
+        tasks: list[asyncio.Task[object]] = [mover, reader, writer, given_up]
+        leaving = [asyncio.create_task(self._leave(left))] if left else []
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
+            for task in (*tasks, *leaving):
                 task.cancel()
-            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            ends = await asyncio.gather(*tasks, *leaving, return_exceptions=True)
         for end in ends:
             if isinstance(end, BaseException) and not isinstance(
                 end, (aiohttp.ClientError, OSError, asyncio.CancelledError)
             ):
                 raise end
-        return ends[0] if isinstance(ends[0], tuple) else (_ABNORMAL, "")
+        return next((end for end in ends[:2] if isinstance(end, (_Elsewhere, End))), End(ABNORMAL, ""))
 
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> tuple[int, str]:
-        while True:
-            message = await socket.receive()
-            if message.type is aiohttp.WSMsgType.TEXT:
-                self._emit(self.session.receive(message.data, time.monotonic()))
-                self._wake.set()
-            elif message.type is aiohttp.WSMsgType.CLOSE:
-                return message.data, message.extra or ""
-            elif message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.ERROR):
-                return socket.close_code or _ABNORMAL, ""
+    async def _read(self, socket: Socket) -> End:
+        while not isinstance(frame := await receive(socket), End):
+            self._emit(self.session.receive(frame, time.monotonic()))
+            self._wake.set()
+        return frame
 
-    async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _write(self, socket: Socket) -> None:
         """Send what the session has to say and wake it when something is due."""
         while True:
             self._wake.clear()
@@ -249,14 +231,55 @@ class DocumentClient:
                     await self._wake.wait()
             self._emit(self.session.tick(time.monotonic()))
 
+    # --- Make before break ---
+
+    async def _move(self) -> _Elsewhere:
+        """Each time the server asks for it, try to make a second connection beside this one; return once that worked.
+        When the time for it is over this one serves until the server closes it."""
+        while True:
+            await self._told_to_move.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._move_within_s):
+                    return await self._welcomed_elsewhere(self._move_within_s)
+            self._told_to_move.clear()
+
+    async def _welcomed_elsewhere(self, within_s: float) -> _Elsewhere:
+        attempt, wait_s = 0, move_wait_s(within_s, random.random())
+        while True:
+            await asyncio.sleep(wait_s)
+            answer = await self._greet_beside() if self.session.movable else End(ABNORMAL, "")
+            if isinstance(answer, _Elsewhere):
+                return answer
+            answer.check(STOPS_BESIDE)
+            wait_s = retry_wait_s(answer.asked_wait_s, attempt, random.random())
+            attempt += 1
+
+    async def _greet_beside(self) -> _Elsewhere | End:
+        socket = await self._sockets.open()
+        if socket is None:
+            return End(ABNORMAL, "")
+        answer: str | End = End(ABNORMAL, "")
+        try:
+            answer = await greet(socket, self.session.hello_beside())
+        finally:
+            if isinstance(answer, End):
+                await self._leave(socket)
+        return answer if isinstance(answer, End) else _Elsewhere(socket, answer)
+
+    # --- What the session tells ---
+
     def _emit(self, events: list[Event]) -> None:
         for event in events:
-            if isinstance(event, core.Synced):
-                self._attempt = 0
-            elif isinstance(event, core.Parked):
-                self._parked.append(event)
-            elif isinstance(event, core.Silent) or (isinstance(event, core.Told) and isinstance(event.message, Move)):
-                self.drop()
+            match event:
+                case core.Synced():
+                    self._attempt = 0
+                case core.Parked():
+                    self._parked.append(event)
+                case core.Silent():
+                    self.drop()
+                case core.Told(message=Move(within_s=within_s)) if not self._told_to_move.is_set():
+                    self._move_within_s = within_s
+                    self._told_to_move.set()
             if self._on_event:
                 self._on_event(event)
         waiting, self._changed = self._changed, []

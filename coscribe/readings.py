@@ -58,3 +58,13 @@ def read_message(message: protocol.ServerMessage | Entries) -> Reading:
                 return message
     except (InvalidDelta, DeltaTooLarge) as error:
         raise BadMessage(str(error)) from None
+
+
+def read_frame(frame: str | bytes) -> list[Reading]:
+    """The messages of a frame. Raises BadMessage."""
+    return [read_message(message) for message in protocol.decode_server_frame(frame)]
+
+
+def welcomes(frame: str | bytes) -> bool:
+    """Whether this is the frame by which a server lets a client in. Raises BadMessage."""
+    return isinstance(next(iter(protocol.decode_server_frame(frame)), None), protocol.Welcome)

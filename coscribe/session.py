@@ -14,8 +14,8 @@ from coscribe import protocol
 from coscribe.events import Acknowledged, Changed, Event, Forked, Joined, Parked, Silent, Synced, Told
 from coscribe.names import FIRST_SECTION
 from coscribe.ot import Delta, InvalidDelta, encode
-from coscribe.protocol import Head, Nack, NackCode, Welcome
-from coscribe.readings import ComposedChange, EntryRun, Reading, WholeSection, read_message
+from coscribe.protocol import BadMessage, Head, Nack, NackCode, Welcome
+from coscribe.readings import ComposedChange, EntryRun, Reading, WholeSection, read_frame
 from coscribe.section_copy import InFlight, SectionCopy
 
 __all__ = [
@@ -45,6 +45,7 @@ class Session:
         self.synced = False
         self.joined = False
         self._copies: dict[str, SectionCopy] = {}
+        self._presence: protocol.SetPresence | None = None
         self._outgoing: list[bytes] = []
         self._events: list[Event] = []
         self._open = False
@@ -102,11 +103,14 @@ class Session:
         self._heard_at = self._pinged_at = now
         if not self.joined:
             self._copies.clear()  # what was fetched and what was asked for belong to another connection
+        self._send(self._hello())
+
+    def _hello(self) -> protocol.Hello:
         resume = None
         if self.welcome and self.joined:
             stands = {copy.id: (copy.revision, copy.epoch) for copy in self._copies.values()}
             resume = protocol.Resume(self.welcome.incarnation, stands)
-        self._send(protocol.Hello(protocol.VERSION, self.client_id, resume))
+        return protocol.Hello(protocol.VERSION, self.client_id, resume)
 
     def disconnected(self) -> None:
         """The socket is gone; what was in flight stays so, its outcome is unknown."""
@@ -115,10 +119,39 @@ class Session:
         for copy in self._copies.values():
             copy.asked_at = None
 
+    @property
+    def movable(self) -> bool:
+        """Whether a second connection can resume beside this one. Until every section is here it could not: it would be
+        sent them all from the start, by another server that has its own to do."""
+        return self._greeted and self.joined
+
+    def hello_beside(self) -> bytes:
+        """The hello for a second connection. Nothing changes: this one goes on until `switched`."""
+        assert self.movable, "a second connection resumes what a first one has read"
+        return protocol.encode(self._hello())
+
+    def switched(self, frame: str | bytes, now: float) -> list[Event]:
+        """The second connection has welcomed us by this frame: from here on there is only that one.
+
+        It sends all that follows its hello. So what was read here since then is skipped when it comes again, what was
+        asked for here is not asked again, and what is in flight, acknowledged there or not, is sent again. The editor
+        sees none of it: what was synced is synced. Raises as `receive` does, having changed nothing."""
+        messages = read_frame(frame)
+        if not messages or not isinstance(messages[0], Welcome):
+            raise BadMessage("a second connection begins with a welcome")
+        self._check_incarnation(messages[0])
+        self._outgoing.clear()
+        self._heard_at = self._pinged_at = now
+        for copy in self._copies.values():
+            copy.asked_at = None
+        for message in messages:
+            self._read(message, now)
+        return self._take_events()
+
     def receive(self, frame: str | bytes, now: float) -> list[Event]:
         """Read a frame. Raises BadMessage for what no server says, having changed nothing, and Forked for another
         history."""
-        messages = [read_message(message) for message in protocol.decode_server_frame(frame)]
+        messages = read_frame(frame)
         self._heard_at = now
         for message in messages:
             self._read(message, now)
@@ -155,14 +188,19 @@ class Session:
         self._outgoing.append(protocol.encode(message))
 
     def _welcomed(self, message: Welcome, now: float) -> None:
-        if self.welcome and self.welcome.incarnation != message.incarnation:
-            raise Forked("the document was deleted and made anew")
+        self._check_incarnation(message)
         self.welcome, self._greeted = message, True
         self._heartbeat_s = message.heartbeat_s
         self._events.append(Told(message))
         for copy in self._copies.values():
             if copy.in_flight:
                 self._submit(copy, now)
+        if self._presence:
+            self._send(self._presence)
+
+    def _check_incarnation(self, message: Welcome) -> None:
+        if self.welcome and self.welcome.incarnation != message.incarnation:
+            raise Forked("the document was deleted and made anew")
 
     # --- Reading ---
 
@@ -331,9 +369,14 @@ class Session:
         return self._take_events()
 
     def presence(self, section: str, state: Raw) -> None:
-        """Say where this client is; `state` is a JSON object or null."""
-        if self._greeted and section in self._copies:
-            self._send(protocol.SetPresence(section, self._copies[section].revision, state))
+        """Say where this client is; `state` is a JSON object or null. It is said again on every other connection, for
+        a server forgets it with the one it was said on: of the same revision, which the position in it belongs to."""
+        if section not in self._copies:
+            return
+        message = protocol.SetPresence(section, self._copies[section].revision, state)
+        self._presence = None if bytes(state) == b"null" else message
+        if self._greeted:
+            self._send(message)
 
     def renew(self, ticket: str) -> None:
         """Renew the identity on the open socket."""

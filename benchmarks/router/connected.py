@@ -12,7 +12,7 @@ import msgspec
 
 from benchmarks.router.tally import Tally
 from benchmarks.router.websocket import ABNORMAL, WebSocket
-from coscribe.client import CONNECT_TIMEOUT_S, backoff_s
+from coscribe.policy import CONNECT_TIMEOUT_S, retry_wait_s
 from coscribe.protocol import CloseCode
 
 COMES_BACK: Final = frozenset(
@@ -110,8 +110,7 @@ class Connected:
     def _again(self, asked_s: float) -> None:
         if self._left:
             return
-        draw = self.rng.random()
-        wait_s = max(asked_s * (1 + draw / 2), backoff_s(self._attempt, draw))
+        wait_s = retry_wait_s(asked_s, self._attempt, self.rng.random())
         self._attempt += 1
         asyncio.get_running_loop().call_later(wait_s, self.start)
 

@@ -5,7 +5,7 @@
 
 import { ClosedError } from "./errors.ts";
 import type { ClientMessage, Hello } from "./messages.ts";
-import { afterClose, backoffMs, retryAfterMs } from "./policy.ts";
+import { afterClose, backoffMs, moveWaitMs, retryAfterMs } from "./policy.ts";
 import { Socket } from "./socket.ts";
 
 /** Why identity is asked for: to connect, because it runs out, or because the server refused it. */
@@ -28,6 +28,11 @@ export interface Settings {
 export interface ConnectorListener {
   hello(): Hello;
   frame(text: string): void;
+  /** Whether a second socket can take over from the current one, and what it says first. */
+  movable(): boolean;
+  helloBeside(): Hello;
+  /** It has, welcomed by this frame. */
+  switched(text: string): void;
   /** There is no connection; another one is being made. */
   lost(): void;
   newUser(): void;
@@ -48,7 +53,9 @@ export class Connector {
   private current: Socket | null = null;
   /** Becomes the current one at its welcome: a move makes before it breaks. */
   private candidate: Socket | null = null;
-  private attempt = 0;
+  /** The server has asked us to move, and the time for that is not over. */
+  private moving: { attempt: number; readonly timer: ReturnType<typeof setTimeout> } | null = null;
+  private readonly connecting = { attempt: 0 };
   private openings = 0;
   private refusedOnce = false;
   private over = false;
@@ -69,7 +76,7 @@ export class Connector {
 
   /** A resume is complete: the next loss starts with short waits again. */
   settled(): void {
-    this.attempt = 0;
+    this.connecting.attempt = 0;
   }
 
   welcomed(heartbeatS: number): void {
@@ -79,14 +86,23 @@ export class Connector {
 
   /** Gives up this connection and makes another. */
   rejoin(): void {
+    this.stay();
     this.current?.close();
     this.current = null;
     this.openLater(0);
   }
 
+  /** Goes over to another socket within this time. The current one serves until then, or for as long as it lasts. */
+  move(withinS: number): void {
+    if (this.moving || !this.current) return;
+    this.moving = { attempt: 0, timer: setTimeout(() => this.stay(), withinS * 1000) };
+    this.openAfter(moveWaitMs(withinS, this.settings.random()));
+  }
+
   async open(reason: Reason): Promise<void> {
     clearTimeout(this.retryTimer);
     this.retryTimer = undefined;
+    if (this.moving && !this.listener.movable()) return this.openLater(0);
     const opening = ++this.openings;
     const credentials = await this.credentials(reason);
     if (opening !== this.openings || this.over) return;
@@ -94,11 +110,14 @@ export class Connector {
       this.listener.failed(credentials);
       return this.openLater(0);
     }
-    if (credentials.newUser) this.listener.newUser();
+    if (credentials.newUser) {
+      if (this.current) this.giveUp();
+      this.listener.newUser();
+    }
     const query = credentials.ticket ? `?ticket=${encodeURIComponent(credentials.ticket)}` : "";
     this.candidate?.close();
     const socket: Socket = new Socket(this.settings.socketUrl + query, this.settings.webSocket, {
-      opened: () => socket.send(this.listener.hello()),
+      opened: () => socket.send(this.current ? this.listener.helloBeside() : this.listener.hello()),
       frame: (text) => this.read(socket, text),
       closed: (code, text) => this.lost(socket, code, text),
     });
@@ -115,6 +134,7 @@ export class Connector {
   end(code: number, reason: string): void {
     if (this.over) return;
     this.over = true;
+    this.stay();
     this.current?.close();
     this.candidate?.close();
     this.current = this.candidate = null;
@@ -133,8 +153,12 @@ export class Connector {
   }
 
   private openLater(leastMs: number): void {
-    const waitMs = leastMs + backoffMs(this.attempt, this.settings.random());
-    this.attempt += 1;
+    const tries = this.moving ?? this.connecting;
+    this.openAfter(leastMs + backoffMs(tries.attempt, this.settings.random()));
+    tries.attempt += 1;
+  }
+
+  private openAfter(waitMs: number): void {
     clearTimeout(this.retryTimer);
     this.retryTimer = setTimeout(() => void this.open("connect"), waitMs);
   }
@@ -142,15 +166,45 @@ export class Connector {
   /** The network is back, or the page is looked at again: what was true a moment ago may not be. */
   private comeBack(): void {
     if (globalThis.document?.visibilityState === "hidden") return;
-    if (this.retryTimer !== undefined) void this.open("connect");
-    else this.current?.probe();
+    if (this.current) this.current.probe();
+    else if (this.retryTimer !== undefined) void this.open("connect");
+  }
+
+  /** Nothing is tried any more beside the current socket. */
+  private stay(): void {
+    if (!this.moving) return;
+    this.endMove();
+    clearTimeout(this.retryTimer);
+    this.retryTimer = undefined;
+    this.openings += 1;
+    this.refusedOnce = false;
+    this.candidate?.close();
+    this.candidate = null;
+  }
+
+  private endMove(): void {
+    clearTimeout(this.moving?.timer);
+    this.moving = null;
+  }
+
+  /** Another user is another client: nothing that the current socket has can be taken over. */
+  private giveUp(): void {
+    this.endMove();
+    this.current?.close();
+    this.current = null;
+    this.listener.lost();
   }
 
   private read(socket: Socket, text: string): void {
     if (socket === this.candidate && WELCOMES.test(text)) {
-      this.current?.close();
+      const left = this.current;
       this.current = socket;
       this.candidate = null;
+      this.stay();
+      if (left) {
+        this.listener.switched(text);
+        return left.close(); // after all that it knew has been said on the new one: presence
+      }
     }
     if (socket === this.current) this.listener.frame(text);
   }
@@ -158,6 +212,8 @@ export class Connector {
   private lost(socket: Socket, code: number, reason: string): void {
     if (socket === this.current) {
       this.current = null;
+      if (this.candidate) this.endMove();
+      else this.stay();
       this.listener.lost();
       if (this.candidate) return;
     }
@@ -166,7 +222,7 @@ export class Connector {
       case "stop":
         return this.end(code, reason);
       case "renew":
-        if (this.refusedOnce) return this.end(code, reason);
+        if (this.refusedOnce) return this.moving ? this.openLater(0) : this.end(code, reason);
         this.refusedOnce = true;
         return void this.open("rejected");
       case "rejoin":

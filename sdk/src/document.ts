@@ -51,6 +51,9 @@ export class CoscribeDocument extends Emitter<DocumentEvents> {
     this.connector = new Connector(id, settings, {
       hello: () => this.session.hello(settings.newClientId()),
       frame: (text) => this.act(this.session.receive(text, Date.now())),
+      movable: () => this.session.movable,
+      helloBeside: () => this.session.helloBeside(),
+      switched: (text) => this.act(this.session.switched(text, Date.now())),
       lost: () => this.lost(),
       newUser: () => this.act(this.session.newUser(Date.now())),
       forked: () => this.act(this.session.fork(Date.now())),
@@ -183,7 +186,7 @@ export class CoscribeDocument extends Emitter<DocumentEvents> {
         this.setStatus("reconnecting");
         return this.connector.rejoin();
       case "move":
-        return void this.connector.open("connect");
+        return this.connector.move(event.within_s);
       case "expiring":
         return void this.connector.renew();
       case "error":

@@ -22,6 +22,14 @@ export function backoffMs(attempt: number, chance: number): number {
   return chance * Math.min(CAP_MS, BASE_MS * 2 ** attempt);
 }
 
+/** Of the time for a move: over the first half clients spread, the second is for those that must try again. */
+const MOVE_SPREAD = 0.5;
+
+/** Full jitter before the first try of a move: a router asks all its clients at once. */
+export function moveWaitMs(withinS: number, chance: number): number {
+  return chance * withinS * 1000 * MOVE_SPREAD;
+}
+
 /** A busy server names the wait in the close reason. */
 export function retryAfterMs(reason: string): number {
   try {

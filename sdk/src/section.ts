@@ -65,8 +65,9 @@ export class Section {
     return times.length > 0 ? Math.min(...times) : null;
   }
 
-  resume(turn: Turn): void {
-    this.heard = false;
+  /** On another connection, which sends what follows its hello. `beside`: it takes over from one that served till now. */
+  resume(turn: Turn, beside: boolean): void {
+    this.heard &&= beside;
     this.asked = null;
     if (this.copy.inFlight) this.submit(turn);
   }

@@ -79,6 +79,23 @@ export class Session {
       this.cseq = 0;
       this.needsNewId = false;
     }
+    return this.greeting();
+  }
+
+  /**
+   * Whether a second connection can resume beside this one. Until every section is here it could not: it would be sent
+   * them all from the start, by another server that has its own to do.
+   */
+  get movable(): boolean {
+    return this.live && this.joined && !this.needsNewId;
+  }
+
+  /** The hello for a second connection. Nothing changes: this one goes on until `switched`. */
+  helloBeside(): Hello {
+    return this.greeting();
+  }
+
+  private greeting(): Hello {
     const hello: Hello = { t: "hello", v: VERSION, client: this.client };
     if (this.incarnation === null || !this.joined) return hello;
     const stands = ({ copy }: Section): [string, [number, number]] => [copy.id, [copy.revision, copy.epochs.latest]];
@@ -86,6 +103,20 @@ export class Session {
       ...hello,
       resume: { incarnation: this.incarnation, sections: Object.fromEntries(this.chain.all.map(stands)) },
     };
+  }
+
+  /**
+   * The second connection has welcomed us by this frame: from here on there is only that one. It sends all that follows
+   * its hello. So what was read here since then is skipped when it comes again, what was asked for here is not asked
+   * again, and what is in flight, acknowledged there or not, is sent again. Nobody sees it: what was synced is synced.
+   */
+  switched(frame: string, nowMs: number): Output {
+    return this.turn(nowMs, (turn) => {
+      const [welcome, ...rest] = decodeFrame(frame);
+      if (welcome?.t !== "welcome") throw new ProtocolError("a second connection begins with a welcome");
+      this.readWelcome(welcome, turn, true);
+      for (const message of rest) if (!this.left) this.read(message, turn);
+    });
   }
 
   /** The connection is gone. What is in flight stays so: it may have been accepted. */
@@ -171,19 +202,21 @@ export class Session {
     }
   }
 
-  private readWelcome(welcome: Welcome, turn: SessionTurn): void {
+  private readWelcome(welcome: Welcome, turn: SessionTurn, beside = false): void {
     if (!SPOKEN.includes(welcome.v)) throw new ProtocolError(`version ${welcome.v} of the protocol is not known here`);
     if (this.incarnation !== null && this.incarnation !== welcome.incarnation) return turn.forked();
     if (!this.joined) this.chain.clear();
     this.incarnation = welcome.incarnation;
     this.welcome = welcome;
     this.live = true;
-    this.synced = false;
+    this.synced &&= beside;
     this.roster.expectAll();
     this.chain.expect(welcome.sections);
     turn.output.events.push({ kind: "welcome", welcome });
-    for (const section of this.chain.all) section.resume(turn);
-    this.pingAtMs = turn.nowMs + QUIET_RESUME_MS;
+    for (const section of this.chain.all) section.resume(turn, beside);
+    if (!this.synced) this.pingAtMs = turn.nowMs + QUIET_RESUME_MS;
+    this.roster.unsay(this.client);
+    this.say(turn);
   }
 
   private readSnapshot(message: Snapshot, turn: SessionTurn): void {
@@ -240,7 +273,6 @@ export class Session {
       this.synced = true;
       this.pingAtMs = null;
       turn.output.events.push({ kind: "synced" });
-      this.roster.unsay(this.client);
       this.say(turn);
     }
     for (const section of this.chain.all) section.flush(turn);

@@ -1,6 +1,6 @@
 /**
  * Random histories of several clients on one server, over connections that delay, double, drop and reorder what the
- * server says, and that break. At rest everybody must read the log's content. A failure names its seed.
+ * server says, that break, and from which they move to others. At rest everybody must read the log's content. A failure names its seed.
  */
 
 import assert from "node:assert/strict";
@@ -26,6 +26,9 @@ class Person {
   inbox: string[] = [];
   outbox: ClientMessage[] = [];
   link: ServerSession | null = null;
+  /** A second connection that has not said yet that it is welcome. */
+  beside: { link: ServerSession; inbox: string[] } | null = null;
+  moves = 0;
   private readonly server: ModelServer;
 
   constructor(name: string, server: ModelServer) {
@@ -41,8 +44,27 @@ class Person {
 
   cut(): void {
     if (this.link) this.server.disconnect(this.link);
-    this.link = null;
+    if (this.beside) this.server.disconnect(this.beside.link);
+    this.link = this.beside = null;
     this.session.lost();
+  }
+
+  move(): void {
+    if (this.beside || !this.session.movable) return;
+    const inbox: string[] = [];
+    const link = this.server.connect((message) => inbox.push(JSON.stringify(message)));
+    link.read(this.session.helloBeside());
+    this.beside = { link, inbox };
+  }
+
+  /** What is still on its way on the old connection is lost. */
+  switch(nowMs: number): void {
+    if (!this.link || !this.beside) return;
+    this.server.disconnect(this.link);
+    const { link, inbox } = this.beside;
+    [this.link, this.inbox, this.outbox, this.beside] = [link, inbox, [], null];
+    this.take(this.session.switched(inbox.shift() as string, nowMs));
+    this.moves += 1;
   }
 
   take(output: Output): void {
@@ -100,6 +122,10 @@ class Run {
   private nowMs = 0;
   edits = 0;
 
+  get moves(): number {
+    return this.people.reduce((sum, { moves }) => sum + moves, 0);
+  }
+
   constructor(seed: number) {
     this.random = new Random(seed);
     const parts = ["one\ntwo\n", "three 😀\n", "four\n"].slice(0, this.random.choice([1, 1, 2, 3]));
@@ -118,6 +144,8 @@ class Run {
     } else if (faults && this.random.chance(0.01)) {
       person.cut();
     }
+    if (faults && this.random.chance(0.02)) person.move();
+    if (this.random.chance(0.1)) person.switch(this.nowMs);
     const luck = this.random.next();
     if (faults && luck < 0.3 && person.session.joined) this.edit(person);
     else if (luck < 0.75) person.deliver(this.random, this.nowMs, faults);
@@ -170,7 +198,7 @@ class Run {
 }
 
 test(`clients converge in ${SEEDS} random histories`, () => {
-  let edits = 0;
+  let [edits, moves] = [0, 0];
   for (let seed = 0; seed < SEEDS; seed += 1) {
     const run = new Run(seed);
     try {
@@ -179,6 +207,8 @@ test(`clients converge in ${SEEDS} random histories`, () => {
       throw new Error(`seed ${seed}`, { cause: error });
     }
     edits += run.edits;
+    moves += run.moves;
   }
   assert.ok(edits > SEEDS * 20, `only ${edits} edits were made`);
+  assert.ok(moves > SEEDS, `only ${moves} moves were made`);
 });

@@ -184,38 +184,6 @@ test("a fork joins anew and tells of the edit that is kept aside", async () => {
   assert.deepEqual([text(doc), doc.hasPending], ["abc\n", false]);
 });
 
-test("move: the new connection is welcomed before the old one is closed", async () => {
-  const doc = await open();
-  const old = await connect();
-  old.say({ t: "move", within_s: 10 });
-  await turns();
-  const next = FakeSocket.last;
-  assert.notEqual(next, old);
-  type(doc, 0, "X");
-  assert.equal(old.said.at(-1)?.t, "op");
-  assert.equal(old.closedWith, null);
-  await connect();
-  assert.equal(old.closedWith, 1000);
-  await doc.whenSettled();
-  type(doc, 0, "Y");
-  assert.equal(next.said.at(-1)?.t, "op");
-  await doc.whenSettled();
-  assert.equal(doc.status, "connected");
-  assert.deepEqual(server.contents.ops, [{ insert: "YXabc\n" }]);
-});
-
-test("move: a new connection that fails is tried again while the old one serves", async () => {
-  const doc = await open();
-  const old = await connect();
-  old.say({ t: "move", within_s: 10 });
-  await turns();
-  FakeSocket.last.drop();
-  assert.equal(doc.status, "connected");
-  await tick(250);
-  await connect();
-  assert.equal(old.closedWith, 1000);
-});
-
 test("silence is asked about, twice that silence ends the connection", async () => {
   const doc = await open();
   const socket = await connect();

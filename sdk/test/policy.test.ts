@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { afterClose, backoffMs, retryAfterMs } from "../src/policy.ts";
+import { afterClose, backoffMs, moveWaitMs, retryAfterMs } from "../src/policy.ts";
 
 test("policy: each close code has its step", () => {
   const steps = {
@@ -22,4 +22,8 @@ test("policy: full jitter below a cap, and the wait that the server names", () =
   assert.equal(backoffMs(3, 0), 0);
   assert.equal(retryAfterMs('{"retry_after_s":2.5}'), 2500);
   for (const reason of ["", "no", "5", "null", '{"retry_after_s":"x"}']) assert.equal(retryAfterMs(reason), 0);
+});
+
+test("policy: the wait before a move is full jitter of a part of the time", () => {
+  assert.deepEqual([moveWaitMs(10, 0), moveWaitMs(10, 0.5), moveWaitMs(10, 1)], [0, 2500, 5000]);
 });

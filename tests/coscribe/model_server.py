@@ -26,7 +26,7 @@ from coscribe.protocol import (
 )
 from coscribe.protocol import encode as encode_message
 from coscribe.section import Known, Refused, Section, SectionState, Submission, WindowLimits, replay
-from coscribe.session import Session
+from coscribe.session import Event, Session
 from tests.coscribe.sessions import welcome
 
 PAGE = 3
@@ -91,6 +91,7 @@ class Model:
         self.sessions = [Session(f"client-{number}") for number in range(clients)]
         self._up: list[tuple[int, bytes]] = []
         self._down: list[tuple[int, bytes]] = []
+        self._beside: dict[int, bytes] = {}  # the hello of a second connection
         for number in range(clients):
             self.connect(number)
 
@@ -99,12 +100,31 @@ class Model:
     def connect(self, number: int) -> None:
         """A new connection: what the one before still carried is lost or late."""
         self.sessions[number].disconnected()
-        if self.rng.random() < 0.5:
-            self._up = [(client, frame) for client, frame in self._up if client != number]
-        self._down = [(client, frame) for client, frame in self._down if client != number]
+        self._lose(number)
         self.sessions[number].connected(self.now)
         (hello,) = self.sessions[number].outgoing(self.now)
         self.sessions[number].receive(welcome(), self.now)
+        self._bring_up(number, hello)
+
+    def greet_beside(self, number: int) -> None:
+        """A second connection, on which nothing comes before `switch`."""
+        if self.sessions[number].movable:
+            self._beside[number] = self.sessions[number].hello_beside()
+
+    def switch(self, number: int) -> None:
+        """The second connection is welcomed: what follows its hello comes there, what the first one carried is lost."""
+        if hello := self._beside.pop(number, None):
+            self._lose(number)
+            self.received(number, welcome(), beside=True)
+            self._bring_up(number, hello)
+
+    def _lose(self, number: int) -> None:
+        self._beside.pop(number, None)
+        if self.rng.random() < 0.5:
+            self._up = [(client, frame) for client, frame in self._up if client != number]
+        self._down = [(client, frame) for client, frame in self._down if client != number]
+
+    def _bring_up(self, number: int, hello: bytes) -> None:
         message = decode_client_message(hello)
         assert isinstance(message, Hello)
         stands = message.resume.sections if message.resume else {}
@@ -137,8 +157,12 @@ class Model:
         elif fate < 0.1 and len(wire) > 30:
             del wire[index]
 
-    def received(self, number: int, frame: bytes) -> None:
-        self.sessions[number].receive(frame, self.now)
+    def received(self, number: int, frame: bytes, beside: bool = False) -> None:
+        self.read(number, frame, beside)
+
+    def read(self, number: int, frame: bytes, beside: bool) -> list[Event]:
+        session = self.sessions[number]
+        return session.switched(frame, self.now) if beside else session.receive(frame, self.now)
 
     @property
     def idle(self) -> bool:

@@ -7,14 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coscribe.client import (
-    BACKOFF_CAP_S,
-    Closed,
-    DocumentClient,
-    OperationRefused,
-    backoff_s,
-)
+from coscribe.client import Closed, DocumentClient, OperationRefused
 from coscribe.ot import Delta
+from coscribe.policy import BACKOFF_CAP_S, backoff_s
 from coscribe.protocol import (
     BadMessage,
     ClientMessage,
@@ -25,7 +20,6 @@ from coscribe.protocol import (
     Resume,
     SetPresence,
     close_reason,
-    encode,
 )
 from coscribe.session import Event, Forked, Joined, Told
 from tests.coscribe.peers import Peer, served, stay
@@ -208,17 +202,6 @@ async def test_what_is_typed_between_two_connections_comes_after_the_hello(monke
         async with document:
             await document.wait_for(lambda: document.connects == 2 and document.session.settled)
             assert document.text == "xtext\n"
-
-
-async def test_told_to_move_it_connects_anew() -> None:
-    async def move(peer: Peer) -> None:
-        await peer.greet()
-        await peer.say(encode({"t": "move", "within_s": 10}))
-        await peer.gone()
-
-    async with served(move, stay) as (http, url), DocumentClient(http, [url, url + "/"], "notes") as document:
-        await document.wait_for(lambda: document.connects >= 2 and document.session.synced)
-        assert document.failed is None
 
 
 async def test_the_next_router_is_tried() -> None:

@@ -1,5 +1,6 @@
-"""Sessions and owners together, over a wire that delays, drops, doubles and reorders, with connections that break and
-owners that change: at rest all read the log's text, each operation is in it once, and what was typed is whole."""
+"""Sessions and owners together, over a wire that delays, drops, doubles and reorders, with connections that break or
+move, and owners that change: at rest all read the log's text, each operation is in it once, and what was typed is
+whole."""
 
 import random
 
@@ -29,8 +30,8 @@ class Typists(Model):
         self.typed = dict.fromkeys(range(clients), "")
         super().__init__(rng, texts, clients)
 
-    def received(self, number: int, frame: bytes) -> None:
-        for event in self.sessions[number].receive(frame, self.now):
+    def received(self, number: int, frame: bytes, beside: bool = False) -> None:
+        for event in self.read(number, frame, beside):
             if isinstance(event, Joined):
                 self.editors[number] = event.content
                 self.cursors[number] = self.rng.randint(0, event.content.length - 1)
@@ -82,9 +83,13 @@ class Typists(Model):
             self.commit(self.rng.choice(list(self.logs)))
         elif kind < 0.22:
             self.connect(number)
-        elif kind < 0.23:
+        elif kind < 0.24:
+            self.greet_beside(number)
+        elif kind < 0.27:
+            self.switch(number)
+        elif kind < 0.28:
             self.logs[self.rng.choice(list(self.logs))].activate()
-        elif kind < 0.3:
+        elif kind < 0.35:
             self.sessions[number].tick(self.now)
         else:
             self.move()

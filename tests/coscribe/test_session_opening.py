@@ -31,7 +31,7 @@ def joined(now: float) -> Session:
     return session
 
 
-def test_an_edit_after_a_reconnect_waits_for_the_welcome() -> None:
+def test_what_is_said_after_a_reconnect_waits_for_the_welcome() -> None:
     session = joined(0.0)
     session.disconnected()
     session.connected(1.0)
@@ -40,7 +40,7 @@ def test_an_edit_after_a_reconnect_waits_for_the_welcome() -> None:
     session.tick(10.0)
     assert [frame[:12] for frame in session.outgoing(10.0)] == [b'{"t":"hello"']
     session.receive(WELCOME, 11.0)
-    assert [frame[:9] for frame in session.outgoing(11.0)] == [b'{"t":"op"']
+    assert [frame[:9] for frame in session.outgoing(11.0)] == [b'{"t":"op"', b'{"t":"pre']
 
 
 def test_the_version_that_the_welcome_names_must_be_one_that_is_spoken() -> None:

@@ -98,11 +98,11 @@ def test_close_codes() -> None:
 
 
 def test_close_codes_that_end_a_client_say_so() -> None:
-    from coscribe.client import _STOPS
+    from coscribe.policy import STOPS
 
     said = {int(row[0]) for row in DOCS["protocol"].table("Close codes") if row[2] == "stops"}
     raises = {CloseCode.UNAUTHENTICATED, CloseCode.FORK}  # the page names these two beside the table
-    assert said == _STOPS - raises
+    assert said == STOPS - raises
 
 
 def test_problem_codes() -> None:

@@ -7,15 +7,17 @@ the session says it shows.
 import asyncio
 import contextlib
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from coscribe.client import CONNECT_TIMEOUT_S, backoff_s
+from coscribe import policy
 from coscribe.names import FIRST_SECTION, SectionKey
 from coscribe.ot import Delta, compose_all
-from coscribe.protocol import BadMessage, CloseCode, NackCode, Role, object_bytes
-from coscribe.session import Acknowledged, Changed, Event, Forked, Joined, Parked, Session, Silent, Synced
+from coscribe.policy import CONNECT_TIMEOUT_S, move_wait_s, retry_wait_s
+from coscribe.protocol import BadMessage, CloseCode, Move, NackCode, Role, object_bytes
+from coscribe.readings import welcomes
+from coscribe.session import Acknowledged, Changed, Event, Forked, Joined, Parked, Session, Silent, Synced, Told
 from tests.simulation.author import Author, Edit
 from tests.simulation.loop import Process
 from tests.simulation.network import ABNORMAL, Closed, End, Refused
@@ -30,8 +32,11 @@ LOOK_AFTER = 5  # changes of what an editor shows
 TIMER_S = 0.001  # no real timer is finer; a rest of the last bit of a float would be waited for without time going on
 
 
-class _Reason(msgspec.Struct):
-    retry_after_s: float = 0.0
+class _Elsewhere(NamedTuple):
+    """Another connection to go on with, and the frame that welcomed there."""
+
+    end: End
+    welcome: bytes
 
 
 class Tab:
@@ -62,6 +67,8 @@ class Tab:
         self._attempt = 0
         self._end: End | None = None
         self._wake = asyncio.Event()
+        self._told_to_move = asyncio.Event()
+        self._move_within_s = 0.0
 
     def open(self) -> None:
         self.process.start(self._run())
@@ -140,6 +147,9 @@ class Tab:
                     self._attempt = 0
                 case Silent():
                     self._drop()
+                case Told(message=Move(within_s=within_s)) if not self._told_to_move.is_set():
+                    self._move_within_s = within_s
+                    self._told_to_move.set()
         self._spoilt &= not self.session.settled
         if events:
             self._check()
@@ -178,53 +188,108 @@ class Tab:
         try:
             while True:
                 wait_s = await self._connection()
-                draw = self.rng.random()
-                await asyncio.sleep(max(wait_s * (1 + draw / 2), backoff_s(self._attempt, draw)))
+                await asyncio.sleep(retry_wait_s(wait_s, self._attempt, self.rng.random()))
                 self._attempt += 1
         except BadMessage as error:
             self.world.fail(f"{self.name}: BadMessage {error}")
 
-    async def _connection(self) -> float:
+    async def _connect(self) -> End | None:
         addresses = self.world.router_addresses()
         self.connects += 1
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                end = await self.world.network.connect(self.process, addresses[self.connects % len(addresses)])
+                return await self.world.network.connect(self.process, addresses[self.connects % len(addresses)])
         except (Refused, TimeoutError):
+            return None
+
+    async def _connection(self) -> float:
+        end = await self._connect()
+        if end is None:
             return 0.0
-        self._end = end
         self.session.connected(self._now())
-        self._wake.set()
         try:
-            closed = await self._converse(end)
+            self._told_to_move.clear()
+            while isinstance(closed := await self._converse(end), _Elsewhere):
+                left, end = end, closed.end
+                self.world.trace.add("moved", self.name, f"{left.name} {end.name}")
+                self._told_to_move.clear()
+                await left.close()  # no time passes: what is said on the new one may well arrive first
+                self._take(self.session.switched(closed.welcome, self._now()))
         except Forked as fork:
             closed = Closed(CloseCode.FORK, str(fork))
         finally:
             self._end = None
             self.session.disconnected()
             await end.close()
+        return self._after(closed)
+
+    def _after(self, closed: Closed) -> float:
+        """Returns how long the server asks to wait."""
         self.world.trace.add("closed", self.name, closed)
         if closed.code == CloseCode.FORK:
             self._join_anew(closed.reason)
         elif closed.code not in RETRIED:
             self.world.fail(f"{self.name} was shut out: {closed}")
-        return self._asked_wait_s(closed.reason)
+        return policy.End(closed.code, closed.reason).asked_wait_s
 
-    async def _converse(self, end: End) -> Closed:
-        reader = asyncio.get_running_loop().create_task(self._read(end))
-        writer = asyncio.get_running_loop().create_task(self._write(end))
+    async def _converse(self, end: End) -> Closed | _Elsewhere:
+        self._end = end
+        self._wake.set()
+        loop = asyncio.get_running_loop()
+        mover = loop.create_task(self._move())
+        tasks = (mover, loop.create_task(self._read(end)), loop.create_task(self._write(end)))
         try:
-            await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            reader.cancel()
-            writer.cancel()
-            ends = await asyncio.gather(reader, writer, return_exceptions=True)
-        for error in ends:
-            if isinstance(error, Closed):
-                return error
-            if isinstance(error, Exception):
-                raise error
-        return Closed(ABNORMAL)
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        for outcome in ends:
+            if isinstance(outcome, Exception) and not isinstance(outcome, Closed):
+                raise outcome
+        return next((found for found in ends if isinstance(found, (_Elsewhere, Closed))), Closed(ABNORMAL))
+
+    async def _move(self) -> _Elsewhere:
+        while True:
+            await self._told_to_move.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._move_within_s):
+                    return await self._welcomed_elsewhere(self._move_within_s)
+            self._told_to_move.clear()
+
+    async def _welcomed_elsewhere(self, within_s: float) -> _Elsewhere:
+        attempt, wait_s = 0, move_wait_s(within_s, self.rng.random())
+        while True:
+            await asyncio.sleep(wait_s)
+            answer = await self._greet_beside() if self.session.movable else Closed(ABNORMAL)
+            if isinstance(answer, _Elsewhere):
+                return answer
+            if answer.code == CloseCode.FORK:
+                raise Forked(answer.reason)
+            if answer.code not in RETRIED:
+                self.world.fail(f"{self.name} was shut out where it wanted to move: {answer}")
+            asked_s = policy.End(answer.code, answer.reason).asked_wait_s
+            wait_s = retry_wait_s(asked_s, attempt, self.rng.random())
+            attempt += 1
+
+    async def _greet_beside(self) -> _Elsewhere | Closed:
+        end = await self._connect()
+        if end is None:
+            return Closed(ABNORMAL)
+        welcomed = False
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await end.send(self.session.hello_beside())
+                while not (welcomed := welcomes(frame := await end.receive())):
+                    pass
+            return _Elsewhere(end, frame)
+        except Closed as closed:
+            return closed
+        except TimeoutError:
+            return Closed(ABNORMAL)
+        finally:
+            if not welcomed:
+                await end.close()
 
     async def _read(self, end: End) -> None:
         while True:
@@ -247,11 +312,6 @@ class Tab:
     def _drop(self) -> None:
         if self._end is not None:
             self.world.network.cut(self._end, self.rng.choice((0.0, 0.5)))
-
-    def _asked_wait_s(self, reason: str) -> float:
-        with contextlib.suppress(msgspec.DecodeError):
-            return msgspec.json.decode(reason, type=_Reason).retry_after_s
-        return 0.0
 
 
 def _parts(frame: bytes) -> list[msgspec.Raw] | list[bytes]:

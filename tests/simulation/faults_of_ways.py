@@ -1,6 +1,7 @@
 """What lies between processes and stores fails: connections, whole ways, and the stores at their ends."""
 
 from cluster.controller import LEASE_NAME
+from coscribe.protocol import Move
 from tests.simulation.failover import Replica
 from tests.simulation.hosts import HostNode
 from tests.simulation.loop import Process
@@ -83,6 +84,16 @@ def cut_link(weather: Weather) -> None:
 @fault("cut socket")
 def cut_socket(weather: Weather) -> None:
     _cut(weather, "tab")
+
+
+@fault("ask to move", weight=2)
+def ask_to_move(weather: Weather) -> None:
+    """As a router that drains does, but it stays: whoever it asked may come back to it."""
+    if (node := weather.up(RouterNode)) and node.router:
+        within_s = weather.about(2.0)
+        for connection in node.router.connections.values():
+            if connection.places:  # welcomed
+                connection.send(Move(within_s))
 
 
 @fault("slow network")
