@@ -20,6 +20,7 @@ PREFIX: Final = "COSCRIBE_"
 # Of the test run, of the build, and of `up` for its children.
 NOT_SETTINGS: Final = {"COSCRIBE_REQUIRE", "COSCRIBE_EXPECT_ENGINE", "COSCRIBE_ENGINE", "COSCRIBE_RUNTIME"}
 MOST_LOCAL_HOSTS: Final = 8
+LONGEST_DRAIN_S: Final = 120.0
 CONTROLLER: Final = "controller"
 KEPT_SECRETS: Final = ("token_secret", "cluster_secret")
 SHORTEST_SECRET: Final = 32  # characters; HS256 wants 256 bits
@@ -68,6 +69,12 @@ class Settings(BaseSettings):
     create_on_open: bool = Field(True, description="opening an unknown document creates it")
     heartbeat_s: float = Field(20.0, ge=1, le=300, description="silence after which a client pings")
     lease_ttl_s: float = Field(3.0, ge=1, le=60, description="after this much silence a host's sections move away")
+    drain_s: float = Field(
+        15.0, ge=0, le=LONGEST_DRAIN_S, description="a router that stops gives clients so long to move"
+    )
+    balance_factor: float = Field(
+        1.25, ge=0, le=100, description="a router with so many times the mean of sockets asks clients to move; 0 never"
+    )
     limit_frame_bytes: int = Field(1 << 20, ge=1024, description="longest WebSocket message")
     limit_op_bytes: int = Field(256 << 10, ge=256, description="longest operation")
     limit_op_components: int = Field(10_000, ge=10, description="most components of an operation")
@@ -81,6 +88,7 @@ class Settings(BaseSettings):
     limit_presence_bytes: int = Field(4096, ge=64, description="longest presence state")
     limit_ops_per_s: float = Field(500.0, gt=0, description="operations a second of one client")
     limit_joins_per_s: float = Field(200.0, gt=0, description="handshakes a second of one router")
+    limit_sockets: int = Field(20_000, ge=0, description="sockets of one router; 0 does not limit them")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
     log_format: Literal["text", "json"] = Field("text", description="how logs are written")
 
@@ -100,6 +108,8 @@ class Settings(BaseSettings):
             value: SecretStr | None = getattr(self, name)
             if value and len(value.get_secret_value()) < SHORTEST_SECRET:
                 raise ValueError(f"{name} is too short: it needs {SHORTEST_SECRET} characters or more")
+        if 0 < self.balance_factor <= 1:
+            raise ValueError("balance_factor is more than 1, or 0 for never: a router with the mean has its share")
         if self.durability == "replica" and self.redis_url is None:
             raise ValueError("durability replica needs a Redis with replicas: give its address as redis_url")
         return self

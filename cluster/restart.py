@@ -1,8 +1,8 @@
 """A rolling restart of what runs: the controller, each host, each router, one after the other, while people type.
 
-A host hands its sections to the others and ends; Ray starts it again. A router closes its sockets, whose clients go to
-another one or come back; `coscribe up` starts it again. The next has its turn once the one before serves: if one does
-not come back, those after it are left as they are.
+A host hands its sections to the others and ends; Ray starts it again. A router has its clients go to another one, or
+come back, and ends; `coscribe up` starts it again. The next has its turn once the one before serves: if one does not
+come back, those after it are left as they are.
 """
 
 import asyncio
@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cluster.config import CONTROLLER
+from cluster.config import CONTROLLER, LONGEST_DRAIN_S
 from cluster.data_folder import locked
 from cluster.processes import ProcessId, identify, is_running
 from cluster.ray_actors import restart_directly
 from cluster.supervisor import RunState, read_state
 
 STOP_TIMEOUT_S: Final = 40.0  # a host flushes and hands off; both have limits of their own, and together stay below
+ROUTER_STOP_TIMEOUT_S: Final = LONGEST_DRAIN_S + 20.0  # whatever drain_s is; then it closes what is left
 BACK_TIMEOUT_S: Final = 120.0  # some seconds are usual
 POLL_S: Final = 0.05
 ROUTER: Final = "router-"
@@ -82,8 +83,9 @@ class RollingRestart:
         return Restarted(part, before[part], after, round(time.monotonic() - began, 3))
 
     async def _end(self, part: str, process: ProcessId) -> None:
+        limit_s = ROUTER_STOP_TIMEOUT_S if part.startswith(ROUTER) else STOP_TIMEOUT_S
         try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
+            async with asyncio.timeout(limit_s):
                 if part.startswith(ROUTER):
                     os.kill(process.pid, signal.SIGTERM)
                 else:
@@ -92,7 +94,7 @@ class RollingRestart:
                 while is_running(process):  # noqa: ASYNC110 - it is no child of ours
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
-            raise CannotRestart(f"{part} did not stop in {STOP_TIMEOUT_S:.0f} s: {self._look(part)}") from None
+            raise CannotRestart(f"{part} did not stop in {limit_s:.0f} s: {self._look(part)}") from None
         except (FileNotFoundError, ConnectionRefusedError):
             if is_running(process):
                 raise CannotRestart(

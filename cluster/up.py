@@ -28,6 +28,7 @@ from cluster.supervisor import Part, RunState, Supervisor, end_leftovers, read_s
 from persistence.disk import DiskReserve
 
 WATCH_S: Final = 2.0
+CLOSING_S: Final = 15.0  # a router closes sockets that do not answer after 10 s
 ORPHAN_SIGNALS: Final = ((signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0))
 RAY_SIGNALS: Final = ((signal.SIGTERM, 45.0), (signal.SIGKILL, 5.0))  # longer than its own deadlines together
 
@@ -71,7 +72,8 @@ class Up:
             self._end_strangers,
         )  # fmt: skip
         self._ray_part = Part("Ray", self._start_ray, RAY_SIGNALS)
-        self._routers = [Part(name, self._router(name)) for name in self.router_names(settings)]
+        router_signals = ((signal.SIGTERM, settings.drain_s + CLOSING_S), (signal.SIGKILL, 5.0))
+        self._routers = [Part(name, self._router(name), router_signals) for name in self.router_names(settings)]
         self._others: list[ProcessId] = []
         self._wanted = [CONTROLLER, *host_names(settings)]
         self._state_written = True

@@ -7,6 +7,7 @@ from coscribe.names import SectionKey
 CLUSTER_MAP: Final = "cs:map"
 CLUSTER_MAP_NOTICE: Final = "cs:map:notice"
 DIRTY: Final = "cs:dirty"
+ROUTERS: Final = "cs:routers"
 EVERY_META: Final = "cs:{*}:*:*:meta"
 
 

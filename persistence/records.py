@@ -2,7 +2,7 @@
 for the simulator, on a simulated one. One contract suite (tests/persistence) runs on every implementation.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
@@ -239,6 +239,14 @@ class MapStore(Protocol):
 
     async def leases(self, hosts: Sequence[str]) -> Sequence[str | None]:
         """The instance that holds each host's lease, None where it ran out."""
+
+
+class RouterStore(Protocol):
+    """What routers say of themselves. It decides no edit: whoever cannot ask goes on without it."""
+
+    async def say(self, router: str, encoded: bytes | None, ttl_ms: int) -> Mapping[str, bytes]:
+        """Keep what a router says for so long (None: it leaves); returns what all of them have said, by router. Raises
+        Unavailable."""
 
 
 Sleep = Callable[[float], Awaitable[None]]

@@ -5,6 +5,8 @@ python -m router.app        with settings from COSCRIBE_… variables, as `coscr
 
 import asyncio
 import contextlib
+import random
+import secrets
 import signal
 import sys
 import time
@@ -35,14 +37,18 @@ from persistence.presence import RedisRoster
 from persistence.reader import RedisLogReader
 from persistence.records import Bus, Document, Unavailable
 from persistence.redis_client import shared_client
+from persistence.routers import RedisRouters
 from persistence.store import PostgresStore
 from persistence.tickets import Tickets
-from router.admission import TokenBucket
+from router.admission import Admission
 from router.auth import Identity, Tokens, Unauthenticated
 from router.conversation import ClientSocket, Conversation
+from router.door import Door
 from router.http_api import BODY_BYTES, HttpApi
 from router.link import LinkClosed, NoCommonVersion, Transport
+from router.listener import Listener
 from router.metrics import RouterMetrics
+from router.moves import Moves, MoveSettings
 from router.problem import Problem, problems
 from router.router import Clock, Router, RouterSettings
 
@@ -83,6 +89,11 @@ class Refusal(Exception):
         self.code, self.reason = code, close_reason(text, retry_after_s)
 
 
+def not_now(retry_after_s: float = ADMISSION_WAIT_S) -> Refusal:
+    """With jitter: those refused at one time do not come back at one time."""
+    return Refusal(CloseCode.OVERLOAD, retry_after_s=retry_after_s * random.uniform(1, 2))
+
+
 class RouterApp:
     """One router process."""
 
@@ -112,7 +123,11 @@ class RouterApp:
             guests=bool(settings.guests), create_on_open=settings.create_on_open, disk=_disk(settings),
         )  # fmt: skip
         joins = settings.limit_joins_per_s
-        self._joins = TokenBucket.full(joins, 2 * joins, time.monotonic())
+        self._door = Door(Admission(joins, settings.limit_sockets, time.monotonic()))
+        self._moves = Moves(
+            secrets.token_hex(8), self.router.connections, RedisRouters(redis), self.metrics,
+            MoveSettings(settings.drain_s, settings.balance_factor, joins), time.monotonic,
+        )  # fmt: skip
 
     async def _redeem(self, ticket: str, document_id: str) -> Identity | None:
         return await self.api.redeem(ticket, document_id)
@@ -143,13 +158,26 @@ class RouterApp:
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if not self._origin_allowed(request):
             raise Problem(HTTPStatus.FORBIDDEN, "origin", "pages of this origin may not connect")
+        await self._door.turn()
+        if request.transport is None:
+            return web.Response()  # it has gone meanwhile
+        refused = self._door.decide()
+        if refused is None:
+            with self._door.enter():
+                return await self._upgraded(request, None)
+        self.metrics.refused_joins.labels(refused.why).inc()
+        return await self._upgraded(request, Refusal(CloseCode.OVERLOAD, retry_after_s=refused.retry_after_s))
+
+    async def _upgraded(self, request: web.Request, refusal: Refusal | None) -> web.StreamResponse:
         socket = ClientSocket(self._settings.limit_frame_bytes)
         await socket.prepare(request)
         try:
+            if refusal:
+                raise refusal
             document, identity = await self._admit(request, socket)
-        except Refusal as refusal:
-            self.metrics.closes.labels(int(refusal.code)).inc()
-            await socket.close(code=refusal.code, message=refusal.reason.encode())
+        except Refusal as refused:
+            self.metrics.closes.labels(int(refused.code)).inc()
+            await socket.close(code=refused.code, message=refused.reason.encode())
         except Exception:  # the upgrade is done, so nothing that HTTP says would be understood any more
             log_event.exception("not admitted", path=request.path)
             await socket.close(code=CloseCode.RESTART, message=close_reason(retry_after_s=ADMISSION_WAIT_S).encode())
@@ -175,8 +203,9 @@ class RouterApp:
             raise Refusal(CloseCode.BAD_MESSAGE, f"this server speaks {listed(SUBPROTOCOLS)}")
         if not is_document_id(document_id):
             raise Refusal(CloseCode.NOT_FOUND, "no such document")
-        if (wait_s := self._joins.take(time.monotonic())) or not self.api.ready:
-            raise Refusal(CloseCode.OVERLOAD, retry_after_s=wait_s + ADMISSION_WAIT_S)
+        if not self.api.ready:
+            self.metrics.refused_joins.labels("stopping").inc()
+            raise not_now()
         try:
             identity = await self._identity(request, document_id)
             if identity.document not in (None, document_id):
@@ -185,7 +214,7 @@ class RouterApp:
         except Unauthenticated as error:
             raise Refusal(CloseCode.UNAUTHENTICATED, str(error)) from None
         except Unavailable:
-            raise Refusal(CloseCode.OVERLOAD, retry_after_s=ADMISSION_WAIT_S) from None
+            raise not_now() from None
         if document is None:
             raise Refusal(CloseCode.NOT_FOUND, "no such document")
         if document.deleted:
@@ -207,17 +236,27 @@ class RouterApp:
         runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=2.0, handle_signals=False)
         await runner.setup()
         running = asyncio.get_running_loop().create_task(self.router.run())
-        site = web.TCPSite(runner, self._settings.bind, self._settings.port, reuse_port=True)
-        await site.start()
+        self._door.listener = listener = await Listener.open(runner, self._settings.bind, self._settings.port)
+        await listener.serve()
+        sharing = asyncio.get_running_loop().create_task(self._moves.run())
         log_event.info("serving", address=f"http://{self._settings.bind}:{self._settings.port}")
         waiting = asyncio.get_running_loop().create_task(stopped.wait())
         await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        for task in (waiting, sharing):
+            task.cancel()
+        await asyncio.gather(waiting, sharing, return_exceptions=True)
         log_event.info("stopping", phase="refuse")
         self.api.ready = False
-        await site.stop()
+        others = await self._moves.announce_drain()
+        await self._door.close()
+        if others and not running.done():
+            log_event.info("stopping", phase="drain", sockets=len(self.router.connections))
+            assert runner.server is not None, "it serves"
+            runner.server.pre_shutdown()  # a proxy keeps idle connections, and would send newcomers by them
+            await self._moves.drain()
         log_event.info("stopping", phase="close sockets", sockets=len(self.router.connections))
-        await self.router.stop()
+        await self.router.stop(joins_per_s=self._settings.limit_joins_per_s)
+        await self._moves.leave()
         await runner.cleanup()
         failed = running.exception() if running.done() and not running.cancelled() else None
         running.cancel()

@@ -55,6 +55,7 @@ class Connection:
         self.client = ""
         self.version = protocol.VERSION  # agreed on at hello
         self.closing: tuple[CloseCode, str] | None = None
+        self.welcomed = False
         self.places: dict[str, Place] = {}
         now = router.now()
         self.heard_at = now
@@ -90,6 +91,15 @@ class Connection:
         if not self.outbox.full:
             self._writable.set()
         return frame
+
+    def ask_to_move(self, within_s: float) -> None:
+        """The client is to connect anew, resume there and then close this socket; it may decline."""
+        self.send(protocol.Move(within_s))
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of the client has no answer yet, and nothing waits for it."""
+        return not self.outbox.size and not any(place.pending for place in self.places.values())
 
     def close(self, code: CloseCode, reason: str = "", retry_after_s: float | None = None) -> None:
         """Close once what waits is written."""
@@ -208,6 +218,7 @@ class Connection:
                     settings.durability, sections, settings.limits, settings.heartbeat_s, self.identity.expires,
                 )
             )  # fmt: skip
+            self.welcomed = True
             await self.router.presence.enter(self)
         except Unavailable:
             self.close(CloseCode.OVERLOAD, retry_after_s=1.0)

@@ -19,6 +19,11 @@ class RouterMetrics(Collector):
         self._router = router
         self.frames_in = self.frames_out = self.bytes_out = 0
         self.closes = Counter("coscribe_socket_closes", "Sockets closed by us", ["code"], registry=self.registry)
+        self.refused_joins = Counter(
+            "coscribe_joins_refused", "Handshakes refused for now", ["why"], registry=self.registry
+        )
+        self.moves = Counter("coscribe_moves_asked", "Clients asked to move", ["why"], registry=self.registry)
+        self.drains = Counter("coscribe_drains", "Drains of this router that were begun", registry=self.registry)
         self.open_s = Histogram(
             "coscribe_document_open_seconds", "Time to read a document over HTTP", registry=self.registry
         )

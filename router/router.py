@@ -5,6 +5,7 @@ answer often, everything else once a second.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -31,6 +32,7 @@ RESEND_TICK_S: Final = 0.05
 TICK_S: Final = 1.0
 PRESENCE_TICK_S: Final = 1.0
 POLL_HEADS_S: Final = 5.0
+LATEST_RETRY_S: Final = 30.0
 EMPTY_ROOM_S: Final = 10.0  # who comes back soon finds the recent batches
 
 log_event = structlog.get_logger("router")
@@ -294,10 +296,12 @@ class Router:
         for room, before, head in zip(rooms, known, heads, strict=True):
             room.log_ends(head[0] if head else None, before)
 
-    async def stop(self, retry_after_s: float = 0.5) -> None:
-        """Tell every client to come back, then close what is open."""
-        for connection in list(self.connections.values()):
-            connection.close(CloseCode.RESTART, retry_after_s=retry_after_s)
+    async def stop(self, retry_after_s: float = 0.5, joins_per_s: float = math.inf) -> None:
+        """Tell every client to come back, then close what is open. Beyond the burst of two seconds' joins, they are
+        told to come one after the other, as they would be let in."""
+        for number, connection in enumerate(list(self.connections.values())):
+            later_s = max(0.0, min(number / joins_per_s - 2.0, LATEST_RETRY_S))
+            connection.close(CloseCode.RESTART, retry_after_s=retry_after_s + later_s)
         for room in list(self._rooms.values()):
             await room.close()
         await self.links.close()
