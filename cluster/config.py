@@ -87,6 +87,10 @@ class Settings(BaseSettings):
     )
     limit_presence_bytes: int = Field(4096, ge=64, description="longest presence state")
     limit_ops_per_s: float = Field(500.0, gt=0, description="operations a second of one client")
+    limit_user_ops_per_s: float = Field(5_000.0, gt=0, description="operations a second of one user, at one router")
+    limit_document_ops_per_s: float = Field(
+        10_000.0, gt=0, description="operations a second of one document, at one router"
+    )
     limit_joins_per_s: float = Field(200.0, gt=0, description="handshakes a second of one router")
     limit_sockets: int = Field(20_000, ge=0, description="sockets of one router; 0 does not limit them")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")

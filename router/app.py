@@ -107,7 +107,13 @@ class RouterApp:
             max(1, round(settings.limit_ops_per_s)),
         )  # fmt: skip
         self.router = Router(
-            RouterSettings(settings.durability, settings.heartbeat_s, limits),
+            RouterSettings(
+                settings.durability,
+                settings.heartbeat_s,
+                limits,
+                settings.limit_user_ops_per_s,
+                settings.limit_document_ops_per_s,
+            ),
             MapWatcher(RedisMapStore(redis)),
             bus,
             RedisLogReader(redis, replicated=settings.durability == "replica"),

@@ -17,6 +17,7 @@ from coscribe.versions import agreed, listed
 from persistence.records import Document, Unavailable
 from router.admission import TokenBucket
 from router.auth import Identity
+from router.budgets import take_all
 from router.client_frames import check_numbers, check_presence, read_frame
 from router.link import Answerless
 from router.outbox import Outbox
@@ -64,7 +65,11 @@ class Connection:
         self._opened_at = now
         self._told_expiry = False
         limits = router.settings.limits
-        self._ops = TokenBucket.full(limits.ops_per_s, 2 * limits.ops_per_s, now)
+        self._ops = (
+            TokenBucket.full(limits.ops_per_s, 2 * limits.ops_per_s, now),
+            router.users.of(identity.user, now),
+            router.documents.of(document.id, now),
+        )
         self._messages = TokenBucket.full(
             MESSAGES_PER_OP * limits.ops_per_s, 2 * MESSAGES_PER_OP * limits.ops_per_s, now
         )
@@ -254,7 +259,7 @@ class Connection:
             except Answerless as problem:
                 await self._put_off(problem)
                 continue
-            self.outbox.push(found.message)
+            self.outbox.share(found.message)
             place.room.position(found.revision, found.epoch)
             place.room.head_is(found.head)
             await self._follow(place, found.revision)
@@ -356,8 +361,8 @@ class Connection:
         elif len(delta) > limits.op_bytes:
             text = f"the operation has {len(delta)} bytes of {limits.op_bytes}"
             self._nack(message.s, message.cseq, NackCode.TOO_LARGE, text)
-        elif wait_s := self._ops.take(now):
-            text = f"at most {limits.ops_per_s} operations a second"
+        elif wait_s := take_all(self._ops, now):
+            text = "too many operations a second of this client, this user or on this document"
             self._nack(message.s, message.cseq, NackCode.RATE, text, round(wait_s, 3))
         else:
             submit = link.Submit(

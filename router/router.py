@@ -9,24 +9,26 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 
 from cluster.watcher import MapWatcher
 from coscribe import link
-from coscribe.link import EntriesAre, SnapshotIs
+from coscribe.link import EntriesAre
 from coscribe.names import SectionKey
 from coscribe.protocol import CloseCode, WireLimits
 from persistence import keys
 from persistence.records import Bus, Document, LogReader, Unavailable
 from router.auth import Identity
+from router.budgets import Budgets
 from router.connection import Connection
 from router.fan_out import FanOut
 from router.link import Answerless, Connect, Links
 from router.place import Place
 from router.presence import Presences, Roster
 from router.room import Room
+from router.run import Joined
 
 RESEND_TICK_S: Final = 0.05
 TICK_S: Final = 1.0
@@ -43,6 +45,8 @@ class RouterSettings:
     durability: str = "fsync"
     heartbeat_s: float = 20.0
     limits: WireLimits = field(default_factory=lambda: WireLimits(1024 * 1024, 256 * 1024, 4096, 500))
+    user_ops_per_s: float = 5_000.0
+    document_ops_per_s: float = 10_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,15 @@ class Clock:
     monotonic: Callable[[], float]
     unix_time: Callable[[], float]
     cpu: Callable[[], float]
+
+
+class SharedSnapshot(NamedTuple):
+    """`head` is the newest revision, which a cached snapshot may be some entries behind."""
+
+    revision: int
+    epoch: int
+    head: int
+    message: Joined
 
 
 K = TypeVar("K")
@@ -79,13 +92,15 @@ class Router:
         self.connections: dict[int, Connection] = {}
         self.waiting: dict[Place, None] = {}  # places with an operation that has no answer, in order
         self.redeem = redeem
+        self.users = Budgets(settings.user_ops_per_s)
+        self.documents = Budgets(settings.document_ops_per_s)
         self.presence = Presences(bus, roster)
         self.links = Links(lambda: watcher.ring, connect, self._heard, self._link_broken, clock.monotonic)
         self._watcher, self._bus, self._reader, self._roster, self._clock = watcher, bus, reader, roster, clock
         self._rooms: dict[str, Room] = {}
         self._opening: dict[str, asyncio.Task[Room]] = {}
         self._empty_since: dict[str, float] = {}
-        self._snapshots: dict[SectionKey, asyncio.Task[SnapshotIs]] = {}
+        self._snapshots: dict[SectionKey, asyncio.Task[SharedSnapshot]] = {}
         self._fan_out = FanOut(clock.monotonic, clock.cpu)
         self._refs = count(1)
         watcher.on_change = self._map_changed
@@ -188,14 +203,18 @@ class Router:
         else:
             self.presence.interrupted(channel)
 
-    async def snapshot(self, room: Room) -> SnapshotIs:
-        """The owner's snapshot; those who ask at one time share one question. Raises Answerless."""
+    async def snapshot(self, room: Room) -> SharedSnapshot:
+        """The owner's snapshot; those who ask at one time share one question, and its bytes. Raises Answerless."""
         asking = self._snapshots.get(room.key)
         if asking is None:
-            asking = asyncio.get_running_loop().create_task(self.links.snapshot(room.key))
+            asking = asyncio.get_running_loop().create_task(self._ask_snapshot(room.key))
             self._snapshots[room.key] = asking
             asking.add_done_callback(lambda task: self._ended(task, self._snapshots, room.key))
         return await asyncio.shield(asking)
+
+    async def _ask_snapshot(self, key: SectionKey) -> SharedSnapshot:
+        found = await self.links.snapshot(key)
+        return SharedSnapshot(found.revision, found.epoch, found.head, Joined(found.message))
 
     async def is_void(self, key: SectionKey, revision: int) -> bool:
         """Whether the log ends before a revision of which the owner has never heard: it may own the section no more."""

@@ -14,7 +14,15 @@ class Joined:
     """Finished messages, joined by commas."""
 
     messages: bytes
+    _payload: bytes = field(default=b"", init=False)
     _frame: bytes = field(default=b"", init=False)
+
+    @property
+    def payload(self) -> bytes:
+        """The array of the messages: what a frame carries."""
+        if not self._payload:
+            self._payload = b"[%s]" % self.messages
+        return self._payload
 
     @property
     def frame(self) -> bytes:

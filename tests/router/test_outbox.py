@@ -3,7 +3,8 @@
 import json
 import random
 
-from router.outbox import FRAME_BYTES, Outbox
+from router.outbox import FRAME_BYTES, SHARED_BYTES, Outbox
+from router.run import Joined
 
 
 class Woken:
@@ -49,6 +50,20 @@ def test_nothing_is_lost_doubled_or_turned_round() -> None:
     while frame := outbox.take():
         taken += [message[0] for message in json.loads(frame)]
     assert taken == pushed
+
+
+def test_what_is_long_and_shared_is_a_frame_by_itself_and_one_object_for_all() -> None:
+    snapshot = Joined(b'{"t":"snapshot","x":"%s"}' % (b"x" * SHARED_BYTES))
+    first, second = Outbox(Woken()), Outbox(Woken())
+    for outbox in (first, second):
+        outbox.push(b'{"a":1}')
+        outbox.share(snapshot)
+        outbox.push(b'{"b":2}')
+        outbox.share(Joined(b'{"c":3}'))
+    frames = [[outbox.take() for _ in range(4)] for outbox in (first, second)]
+    assert frames[0] == frames[1] == [b'[{"a":1}]', b"[%s]" % snapshot.messages, b'[{"b":2},{"c":3}]', None]
+    assert frames[0][1] is frames[1][1]
+    assert first.size == second.size == 0
 
 
 def test_the_two_bounds() -> None:
