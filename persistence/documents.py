@@ -7,9 +7,8 @@ document back to life.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from redis.asyncio import Redis
-
 from persistence import keys
+from persistence.group_commit import GroupCommit
 from persistence.records import Document, Store
 from persistence.redis_client import Argument
 from persistence.script import Script
@@ -18,17 +17,17 @@ CACHED_MS: Final = 24 * 3_600_000
 
 
 class Documents:
-    """Every method raises Unavailable. The client and the store stay their owner's to close."""
+    """Every method raises Unavailable. The line and the store stay their owner's to close."""
 
-    def __init__(self, client: Redis, store: Store) -> None:
-        self._client = client
+    def __init__(self, calls: GroupCommit, store: Store) -> None:
+        self._calls = calls
         self._store = store
         self._fill = Script("document_fill")
         self._replace = Script("document_replace")
 
     async def resolve(self, document_id: str) -> Document | None:
         """The document of this id, deleted ones too; None if there never was one."""
-        cached = await self._fill.run(self._client, (keys.document(document_id),), (CACHED_MS,))
+        cached = await self._calls.call(self._fill, (keys.document(document_id),), (CACHED_MS,))
         if cached:
             return _decode(document_id, cached)
         stored = await self._store.document(document_id)
@@ -46,12 +45,12 @@ class Documents:
         """Mark it as deleted. After Unavailable it may be deleted and still be cached: call again."""
         stored = await self._store.delete_document(document_id, now_ms)
         if stored is not None:
-            await self._replace.run(self._client, (keys.document(document_id),), (CACHED_MS, *_fields(stored)))
+            await self._calls.call(self._replace, (keys.document(document_id),), (CACHED_MS, *_fields(stored)))
         return stored
 
     async def _cache(self, document: Document) -> Document:
         arguments = (CACHED_MS, *_fields(document))
-        return _decode(document.id, await self._fill.run(self._client, (keys.document(document.id),), arguments))
+        return _decode(document.id, await self._calls.call(self._fill, (keys.document(document.id),), arguments))
 
 
 def _fields(document: Document) -> Iterator[Argument]:

@@ -1,6 +1,8 @@
 """Group commit: scripts called while a round trip is in flight gather and leave together with the next one. Where
 replicas are to have what they write, a round trip ends with WAIT and WAITAOF, which answer for all before them.
 
+Any other script that many call at once is run in the same way: a call by itself costs ten times as much.
+
 There is no timer: an idle line sends at once. One task writes; it lives only while something is queued. Nothing is ever
 sent twice but a script that the server refused with NOSCRIPT, which wrote nothing.
 """
@@ -9,12 +11,12 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from redis.exceptions import NoScriptError
 
 from persistence.records import Unavailable
-from persistence.redis_client import Argument, Line, passes
+from persistence.redis_client import TIMEOUT_S, Argument, Line, passes
 from persistence.script import LOAD_ATTEMPTS, Script
 
 # What one round trip carries at most: it blocks the server for the time of its scripts, and everybody in it fails
@@ -50,8 +52,24 @@ class GroupCommit:
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
 
+    @classmethod
+    def connect(cls, url: str, timeout_s: float = TIMEOUT_S, replicas: int = 0) -> Self:
+        return cls(Line(url, timeout_s), replicas)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
     async def call(
-        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], size: int, *, replicated: bool = True
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        size: int = 0,
+        *,
+        replicated: bool = True,
     ) -> Any:
         """The script's reply. Raises Unavailable when its outcome is unknown, or replicas do not have it. `size` is
         about its bytes; a call that is not to be `replicated` does not wait for replicas."""

@@ -30,7 +30,7 @@ from persistence.records import (
     LogState,
     Unavailable,
 )
-from persistence.redis_client import TIMEOUT_S, Argument, Line, answering, execute, shared_client
+from persistence.redis_client import TIMEOUT_S, Argument, answering, execute, shared_client
 from persistence.script import Script
 
 SCAN_PAGE: Final = 1000
@@ -42,9 +42,9 @@ FIELD_SEPARATOR: Final = "|"  # no part of a section key contains it
 class RedisLog(RedisLogReader):
     """Implements records.Log and records.LogReader."""
 
-    def __init__(self, line: Line, client: Redis, replicas: int = 0) -> None:
-        super().__init__(client, replicated=replicas > 0)
-        self._calls = GroupCommit(line, replicas)
+    def __init__(self, calls: GroupCommit, client: Redis) -> None:
+        super().__init__(client, replicated=calls.replicas > 0)
+        self._calls = calls
         self._commit = Script("commit")
         self._publish = Script("publish")
         self._activate = Script("activate")
@@ -55,7 +55,7 @@ class RedisLog(RedisLogReader):
     @classmethod
     def connect(cls, url: str, timeout_s: float = TIMEOUT_S, replicas: int = 0) -> "RedisLog":
         """`replicas`: how many must have an entry on disk before anyone is told."""
-        return cls(Line(url, timeout_s), shared_client(url, timeout_s), replicas)
+        return cls(GroupCommit.connect(url, timeout_s, replicas), shared_client(url, timeout_s))
 
     @property
     def round_trips(self) -> int:

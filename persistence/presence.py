@@ -3,21 +3,20 @@
 from collections.abc import Sequence
 from typing import Final
 
-from redis.asyncio import Redis
-
 from persistence import keys
+from persistence.group_commit import GroupCommit
 from persistence.script import Script
 
 CLIENT_ID_MS: Final = 7 * 24 * 3_600_000
 
 
 class RedisRoster:
-    """The newest presence of each client of a document. The client stays its owner's to close.
+    """The newest presence of each client of a document. The line stays its owner's to close.
 
     Every method raises Unavailable."""
 
-    def __init__(self, client: Redis) -> None:
-        self._client = client
+    def __init__(self, calls: GroupCommit) -> None:
+        self._calls = calls
         self._set = Script("presence_set")
         self._keep = Script("presence_keep")
         self._all = Script("presence_all")
@@ -31,20 +30,20 @@ class RedisRoster:
         Returns clients that were forgotten because their time was over, for whoever wants to say so."""
         present = int(encoded is not None)
         arguments = (client, present, encoded or b"", ttl_ms, keys.presence(document, incarnation), message)
-        gone = await self._set.run(self._client, keys.roster(document, incarnation), arguments)
+        gone = await self._calls.call(self._set, keys.roster(document, incarnation), arguments)
         return [client.decode() for client in gone]
 
     async def keep(self, document: str, incarnation: str, clients: Sequence[str], ttl_ms: int) -> Sequence[str]:
         """Let the presences of these clients live on; returns those that are not there any more."""
-        missing = await self._keep.run(self._client, keys.roster(document, incarnation), (ttl_ms, *clients))
+        missing = await self._calls.call(self._keep, keys.roster(document, incarnation), (ttl_ms, *clients))
         return [client.decode() for client in missing]
 
     async def all(self, document: str, incarnation: str) -> dict[str, bytes]:
-        found = await self._all.run(self._client, keys.roster(document, incarnation), ())
+        found = await self._calls.call(self._all, keys.roster(document, incarnation), ())
         return {client.decode(): encoded for client, encoded in zip(found[::2], found[1::2], strict=True)}
 
     async def claim_client(self, document: str, incarnation: str, client_id: str, user: str) -> str:
         """The user to whom the client id belongs: this one, if it was free; free again when unused for 7 days."""
         key = keys.client(document, incarnation, client_id)
-        owner: bytes = await self._claim.run(self._client, (key,), (user, CLIENT_ID_MS))
+        owner: bytes = await self._calls.call(self._claim, (key,), (user, CLIENT_ID_MS))
         return owner.decode()

@@ -32,6 +32,7 @@ from coscribe.versions import listed
 from persistence.bus import RedisBus
 from persistence.disk import DiskReserve
 from persistence.documents import Documents
+from persistence.group_commit import GroupCommit
 from persistence.map_store import RedisMapStore
 from persistence.presence import RedisRoster
 from persistence.reader import RedisLogReader
@@ -98,7 +99,13 @@ class RouterApp:
     """One router process."""
 
     def __init__(
-        self, settings: Settings, http: aiohttp.ClientSession, redis: Redis, bus: Bus, store: PostgresStore
+        self,
+        settings: Settings,
+        http: aiohttp.ClientSession,
+        redis: Redis,
+        calls: GroupCommit,
+        bus: Bus,
+        store: PostgresStore,
     ) -> None:
         self._settings, self._http = settings, http
         self._cluster_secret = _secret(settings.cluster_secret)
@@ -108,24 +115,21 @@ class RouterApp:
         )  # fmt: skip
         self.router = Router(
             RouterSettings(
-                settings.durability,
-                settings.heartbeat_s,
-                limits,
-                settings.limit_user_ops_per_s,
+                settings.durability, settings.heartbeat_s, limits, settings.limit_user_ops_per_s,
                 settings.limit_document_ops_per_s,
             ),
             MapWatcher(RedisMapStore(redis)),
             bus,
             RedisLogReader(redis, replicated=settings.durability == "replica"),
-            RedisRoster(redis),
+            RedisRoster(calls),
             self._connect_link,
             self._redeem,
             Clock(time.monotonic, time.time, time.thread_time),
-        )
+        )  # fmt: skip
         self.metrics = RouterMetrics(self.router)
         tokens = Tokens(_secret(settings.token_secret), settings.token_issuer, settings.token_audience)
         self.api = HttpApi(
-            self.router, self.metrics, tokens, Tickets(redis), Documents(redis, store),
+            self.router, self.metrics, tokens, Tickets(redis), Documents(calls, store),
             guests=bool(settings.guests), create_on_open=settings.create_on_open, disk=_disk(settings),
         )  # fmt: skip
         joins = settings.limit_joins_per_s
@@ -281,7 +285,8 @@ async def serve(settings: Settings, stopped: asyncio.Event) -> None:
         services.push_async_callback(redis.aclose)
         bus = await services.enter_async_context(RedisBus(redis_url))
         http = await services.enter_async_context(aiohttp.ClientSession())
-        await RouterApp(settings, http, redis, bus, store).run(stopped)
+        calls = await services.enter_async_context(GroupCommit.connect(redis_url))
+        await RouterApp(settings, http, redis, calls, bus, store).run(stopped)
         log_event.info("stopping", phase="close services")
 
 

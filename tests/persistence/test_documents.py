@@ -3,11 +3,13 @@
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from persistence import keys
 from persistence.documents import CACHED_MS, Documents
+from persistence.group_commit import GroupCommit
 from persistence.records import Document, Store
 from persistence.redis_client import execute, shared_client
 from tests.persistence.implementations import OpenStore
@@ -26,8 +28,13 @@ class Unreachable:
 
 @asynccontextmanager
 async def documents_and_store(url: str, open_store: OpenStore) -> AsyncIterator[tuple[Documents, Store]]:
-    async with shared_client(url) as client, open_store() as store:
-        yield Documents(client, store), store
+    async with GroupCommit.connect(url) as calls, open_store() as store:
+        yield Documents(calls, store), store
+
+
+async def asked(url: str, command: str, *arguments: str | int) -> Any:
+    async with shared_client(url) as client:
+        return await execute(client, command, *arguments)
 
 
 async def create(documents: Documents, incarnation: str = "life1") -> tuple[Document, bool]:
@@ -39,15 +46,15 @@ async def test_created_once_then_found_without_the_store(redis_url: str, open_st
         assert await documents.resolve("notes") is None
         assert await create(documents) == (NOTES, True)
         assert await create(documents, "life2") == (NOTES, False)
-    async with shared_client(redis_url) as client:
-        assert await Documents(client, Unreachable()).resolve("notes") == NOTES  # type: ignore[arg-type]
+    async with GroupCommit.connect(redis_url) as calls:
+        assert await Documents(calls, Unreachable()).resolve("notes") == NOTES  # type: ignore[arg-type]
 
 
 async def test_what_only_the_store_knows_is_cached(redis_url: str, open_store: OpenStore) -> None:
     async with documents_and_store(redis_url, open_store) as (documents, store):
         await store.create_document(NOTES)
         assert await documents.resolve("notes") == NOTES
-        assert await Documents(documents._client, Unreachable()).resolve("notes") == NOTES  # type: ignore[arg-type]
+        assert await Documents(documents._calls, Unreachable()).resolve("notes") == NOTES  # type: ignore[arg-type]
 
 
 async def test_a_deleted_document_is_known_as_deleted(redis_url: str, open_store: OpenStore) -> None:
@@ -57,7 +64,7 @@ async def test_a_deleted_document_is_known_as_deleted(redis_url: str, open_store
         assert await documents.delete("notes", 5) == gone
         assert await documents.resolve("notes") == gone
         assert await create(documents, "life2") == (gone, False)
-        await execute(documents._client, "DEL", keys.document("notes"))
+        await asked(redis_url, "DEL", keys.document("notes"))
         assert await documents.resolve("notes") == gone
         assert await documents.delete("others", 5) is None
 
@@ -72,7 +79,7 @@ async def test_a_slow_reader_does_not_bring_a_deleted_document_back(redis_url: s
                 await documents.delete("notes", 5)
                 return found
 
-        late = await Documents(documents._client, Slow()).resolve("notes")  # type: ignore[arg-type]
+        late = await Documents(documents._calls, Slow()).resolve("notes")  # type: ignore[arg-type]
         assert late == dataclasses.replace(NOTES, deleted=True)
         assert await documents.resolve("notes") == late
 
@@ -80,6 +87,6 @@ async def test_a_slow_reader_does_not_bring_a_deleted_document_back(redis_url: s
 async def test_looking_keeps_the_cache_alive(redis_url: str, open_store: OpenStore) -> None:
     async with documents_and_store(redis_url, open_store) as (documents, _):
         await create(documents)
-        await execute(documents._client, "PEXPIRE", keys.document("notes"), 60_000)
+        await asked(redis_url, "PEXPIRE", keys.document("notes"), 60_000)
         await documents.resolve("notes")
-        assert await execute(documents._client, "PTTL", keys.document("notes")) > CACHED_MS / 2
+        assert await asked(redis_url, "PTTL", keys.document("notes")) > CACHED_MS / 2

@@ -13,6 +13,7 @@ import pytest
 
 from persistence import keys
 from persistence.bus import RedisBus
+from persistence.group_commit import GroupCommit
 from persistence.log import RedisLog
 from persistence.map_store import RedisMapStore
 from persistence.presence import RedisRoster
@@ -53,8 +54,8 @@ def never(one: str, other: str) -> bool:
 @asynccontextmanager
 async def real(url: str) -> AsyncIterator[Ports]:
     log = RedisLog.connect(url)
-    async with shared_client(url) as client, RedisBus(url) as bus:
-        yield Ports(log, RedisLogReader(client), RedisMapStore(client), RedisRoster(client), bus)
+    async with shared_client(url) as client, GroupCommit.connect(url) as calls, RedisBus(url) as bus:
+        yield Ports(log, RedisLogReader(client), RedisMapStore(client), RedisRoster(calls), bus)
     await log.aclose()
 
 
