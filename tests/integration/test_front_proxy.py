@@ -114,7 +114,7 @@ async def test_people_of_a_killed_router_come_back_at_the_other_with_all_they_ty
             [other] = [router for router in at.routers if router is not theirs]
             theirs.end(signal.SIGKILL)
             for person in people:
-                await person.wait_for(lambda person=person: person.connects > 1 and person.session.joined)  # type: ignore[misc]
+                await person.wait_for(lambda person=person: person.connects > 1 and person.session.synced)  # type: ignore[misc]
             assert (await other.gauge("coscribe_sockets"), await other.gauge("coscribe_rooms")) == (3, 1)
         # Whoever comes now is passed over to the other at once, and waits for nothing.
         async with at.joined([*DOCUMENTS, "notes"]) as clients:
@@ -132,7 +132,7 @@ async def test_people_of_a_router_that_stops_in_good_order_come_to_the_other(
             [other] = [router for router in at.routers if router is not theirs]
             await asyncio.to_thread(theirs.end)
             for person in people:
-                await person.wait_for(lambda person=person: person.connects > 1 and person.session.joined)  # type: ignore[misc]
+                await person.wait_for(lambda person=person: person.connects > 1 and person.session.synced)  # type: ignore[misc]
             assert await other.gauge("coscribe_sockets") == 2
 
 

@@ -50,7 +50,8 @@ class RouterProcess:
             while True:
                 with contextlib.suppress(aiohttp.ClientError):
                     async with http.get(f"{self.url}/readyz") as response:
-                        if response.status == 200:
+                        # Another one may answer on this port: the log is of this one alone.
+                        if response.status == 200 and "serving" in self.log.read_text():
                             return
                 assert self._process.poll() is None, f"the router ended:\n{self.log.read_text()}"
                 await asyncio.sleep(0.05)
