@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from cluster import launch as launcher
+from cluster.processes import descendants
+from tests.cluster.waiting import until
 from tests.support.ports import free_port
 from tests.support.required import cannot_run
 from tests.support.services import short_folder
@@ -18,12 +20,13 @@ from tests.support.services import short_folder
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "nginx" / "coscribe.conf"
 HASH = "    hash $coscribe_key consistent;\n"
 LISTEN = "    listen 80;\n"
+WORKERS = 2
 START_TIMEOUT_S = 20
 STOP_TIMEOUT_S = 10
 
 AROUND = """\
 pid nginx.pid;
-worker_processes 2;
+worker_processes {workers};
 events {{ worker_connections 1024; }}
 http {{
     client_body_temp_path body; proxy_temp_path proxied; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
@@ -39,8 +42,10 @@ def program() -> str | None:
 class Nginx:
     """One running nginx. `url` is plain HTTP."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder, self.port = folder, port
+    def __init__(self, folder: Path, routers: Sequence[int], changes: Mapping[str, str]) -> None:
+        self.folder, self.port = folder, free_port()
+        self._changes = {LISTEN: f"    listen 127.0.0.1:{self.port};\n", **changes}
+        self._configure(routers)
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -52,7 +57,10 @@ class Nginx:
         """What it wrote of requests, and of itself."""
         return "".join((self.folder / name).read_text() for name in ("access.log", "nginx.log"))
 
-    def spawn(self, binary: str) -> subprocess.Popen[bytes]:
+    def _configure(self, routers: Sequence[int]) -> None:
+        (self.folder / "coscribe.conf").write_text(filled(routers, self._changes))
+
+    def _spawn(self, binary: str) -> subprocess.Popen[bytes]:
         # As root it would change its user and lose this folder; and no root is needed above port 1023.
         user = "nobody" if os.geteuid() == 0 else "-"
         launch = [sys.executable, str(launcher.__file__), str(os.getpid()), str(int(signal.SIGTERM)), user]
@@ -61,7 +69,7 @@ class Nginx:
             return subprocess.Popen([*launch, *command], stdin=subprocess.DEVNULL, stderr=output)
 
     async def start(self, binary: str) -> None:
-        self.process = self.spawn(binary)
+        self.process = self._spawn(binary)
         async with asyncio.timeout(START_TIMEOUT_S):
             while not await self._listens():
                 assert self.process.poll() is None, f"nginx ended:\n{self.said}"
@@ -74,6 +82,25 @@ class Nginx:
             await writer.wait_closed()
             return True
         return False
+
+    async def reload(self, routers: Sequence[int]) -> None:
+        """Other routers, as `nginx -s reload` does it: returns once new workers take what comes now."""
+        assert self.process is not None
+        before = self._workers()
+        self._configure(routers)
+        self.process.send_signal(signal.SIGHUP)
+        # A worker that goes on for its sockets says so in its title; one that has none ends.
+        await until(lambda: len(new := self._workers()) == WORKERS and not new & before, START_TIMEOUT_S)
+
+    def _workers(self) -> set[int]:
+        """Those that take new connections."""
+        assert self.process is not None
+        found = set()
+        for worker in descendants(self.process.pid):
+            with contextlib.suppress(OSError):
+                if b"shutting down" not in Path(f"/proc/{worker.pid}/cmdline").read_bytes():
+                    found.add(worker.pid)
+        return found
 
     def stop(self) -> None:
         if self.process is not None:
@@ -100,10 +127,8 @@ async def front_proxy(routers: Sequence[int], changes: Mapping[str, str] | None 
     if binary is None:
         cannot_run("nginx", "there is no `nginx` on the PATH")
     with short_folder() as folder:
-        nginx = Nginx(folder, free_port())
-        example = filled(routers, {LISTEN: f"    listen 127.0.0.1:{nginx.port};\n", **(changes or {})})
-        (folder / "coscribe.conf").write_text(example)
-        (folder / "nginx.conf").write_text(AROUND.format(example=folder / "coscribe.conf"))
+        nginx = Nginx(folder, routers, changes or {})
+        (folder / "nginx.conf").write_text(AROUND.format(example=folder / "coscribe.conf", workers=WORKERS))
         (folder / "access.log").touch()
         if os.geteuid() == 0:
             for path in (folder, *folder.iterdir()):
