@@ -117,10 +117,18 @@ async def test_people_of_a_killed_router_come_back_at_the_other_with_all_they_ty
             for person in people:
                 await person.wait_for(lambda person=person: person.connects > 1 and person.session.synced)  # type: ignore[misc]
             assert (await other.gauge("coscribe_sockets"), await other.gauge("coscribe_rooms")) == (3, 1)
-        # Whoever comes now is passed over to the other at once, and waits for nothing.
-        async with at.joined([*DOCUMENTS, "notes"]) as clients:
+        async with at.joined(["notes"]) as [late]:
+            assert late.content == people[0].content
+
+
+async def test_whoever_would_come_to_a_dead_router_is_passed_to_the_other_and_waits_for_nothing(
+    redis_url: str, postgres_url: str, tmp_path: Path
+) -> None:
+    async with front(redis_url, postgres_url, tmp_path) as at:
+        at.routers[0].end(signal.SIGKILL)
+        async with at.joined(DOCUMENTS) as clients:
             assert {client.connects for client in clients} == {1}
-            assert clients[-1].content == people[0].content
+            assert await at.routers[1].gauge("coscribe_rooms") == len(DOCUMENTS)
 
 
 async def test_people_of_a_router_that_stops_in_good_order_come_to_the_other(
