@@ -93,6 +93,7 @@ PARSERS: dict[str, Callable[[Any], set[str]]] = {
     "loadtests.replay": lambda module: _options_of(lambda: module._options(None)),
     "tests.fuzz": lambda module: _options_of(importlib.import_module("tests.fuzz.__main__").main),
     "tests.ot.conformance": lambda module: _options_of(module.main),
+    "benchmarks.proxy": lambda module: _options_of(module.main),
     "benchmarks.router": lambda _: _options_of(importlib.import_module("benchmarks.router.__main__").main),
     "benchmarks.smoke": lambda module: _options_of(module.main),
 }
@@ -110,6 +111,7 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
     "curl": _elsewhere,
     "npm": _elsewhere,
     "cp": _elsewhere,
+    "nginx": _elsewhere,
     "$BIN/pg_dump": _elsewhere,
     "$BIN/pg_restore": _elsewhere,
 }

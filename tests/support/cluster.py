@@ -68,12 +68,16 @@ class Cluster:
         host = self.hosts[name] = await serve_host(settings)
         return host
 
-    async def start_router(self) -> RunningRouter:
-        settings = load(
-            data=self.data, port=free_port(), redis_url=self.redis_url, postgres_url=self.postgres_url,
-            cluster_secret=SECRET, token_secret=SECRET, **self.given,
+    def router_settings(self, **given: Any) -> Settings:
+        """Of a router on a port that is free now."""
+        wanted = {"port": free_port(), **self.given, **given}
+        return load(
+            data=self.data, redis_url=self.redis_url, postgres_url=self.postgres_url, cluster_secret=SECRET,
+            token_secret=SECRET, **wanted,
         ).resolved()  # fmt: skip
-        router = RunningRouter(settings)
+
+    async def start_router(self) -> RunningRouter:
+        router = RunningRouter(self.router_settings())
         await router.start()
         self.routers.append(router)
         return router
