@@ -9,6 +9,7 @@ SOON_S: Final = 1.0  # the shortest time after which a refused client comes agai
 FULL_S: Final = 5.0  # the same where no socket more is held: none is free at once
 FARTHEST_S: Final = 30.0  # slots are given out so far ahead; whoever comes when all are taken is told a time after them
 JITTER_S: Final = 0.5
+LEAST_REFUSALS_PER_S: Final = 20.0
 LATE_JITTER_S: Final = 10.0
 
 
@@ -70,12 +71,13 @@ class Admission:
     def __init__(self, joins_per_s: float, limit_sockets: int, now: float) -> None:
         self._limit = limit_sockets
         self._joins = TokenBucket.full(joins_per_s, 2 * joins_per_s, now)
-        self._turns = TokenBucket.full(joins_per_s, joins_per_s, now)
+        refusals_per_s = max(joins_per_s, LEAST_REFUSALS_PER_S)
+        self._turns = TokenBucket.full(refusals_per_s, refusals_per_s, now)
         self._slots = TokenBucket.full(joins_per_s, 1.0, now)
 
     def arrive(self, now: float, sockets: int) -> float:
         """Seconds until it is this handshake's turn to be decided, 0.0 if it is now."""
-        nobody_waits = self._turns.wait_s(now) <= 1.0 / self._turns.rate
+        nobody_waits = self._turns.wait_s(now) <= 1.0 / self._turns.rate  # else somebody has a token that is to come
         if nobody_waits and not self._full(sockets) and not self._joins.wait_s(now):
             return 0.0
         return self._turns.reserve(now)

@@ -161,7 +161,14 @@ class RouterApp:
     def application(self) -> web.Application:
         app = web.Application(middlewares=[problems], client_max_size=BODY_BYTES)
         app.add_routes([web.get("/v1/documents/{document:[^/]+}/socket", self._socket), *self.api.routes()])
+        app.on_response_prepare.append(self._end_when_stopping)
         return app
+
+    async def _end_when_stopping(self, request: web.Request, response: web.StreamResponse) -> None:
+        """A proxy keeps connections, and would go on to send newcomers by them. (aiohttp's pre_shutdown ends idle ones
+        at once, but makes open WebSockets deaf.)"""
+        if not self.api.ready:
+            response.force_close()
 
     # --- Sockets ---
 
@@ -261,8 +268,6 @@ class RouterApp:
         await self._door.close()
         if others and not running.done():
             log_event.info("stopping", phase="drain", sockets=len(self.router.connections))
-            assert runner.server is not None, "it serves"
-            runner.server.pre_shutdown()  # a proxy keeps idle connections, and would send newcomers by them
             await self._moves.drain()
         log_event.info("stopping", phase="close sockets", sockets=len(self.router.connections))
         await self.router.stop(joins_per_s=self._settings.limit_joins_per_s)

@@ -64,6 +64,7 @@ class Door:
             self._fewer.set()
 
     async def _pause(self, listener: Listener) -> None:
+        log_event.info("a storm of handshakes waits in the backlog", waiting=self.waiting, sockets=self.inside)
         try:
             await listener.pause()
             while self.waiting > WAITING_MOST // 2:

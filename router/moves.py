@@ -179,7 +179,7 @@ class Moves:
                 return
             draining = 1 + sum(other.draining for other in self._others)
             pace.rate = drain_per_s(self._settings.joins_per_s, len(self._ready), draining)
-            pace.burst = max(1.0, pace.rate * DRAIN_TICK_S)
+            pace.burst = 1.0 + 2 * pace.rate * DRAIN_TICK_S  # a tick may come late
             self._ask_all(pace, max(until - self._now(), 0.0))
 
     def _ask_all(self, pace: TokenBucket, within_s: float) -> None:

@@ -153,6 +153,7 @@ def test_keys_and_channels() -> None:
         keys.CLUSTER_MAP_NOTICE,
         keys.lease("<host>"),
         keys.DIRTY,
+        keys.ROUTERS,
         tickets._PREFIX + "<ticket>",
         keys.document("<id>"),
         keys.meta(key),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cluster.cluster_map import ClusterMap, encode_map
 from persistence import keys
@@ -188,3 +188,25 @@ class MemoryMapStore:
 
     async def leases(self, hosts: Sequence[str]) -> Sequence[str | None]:
         raise NotImplementedError
+
+
+class MemoryRouters:
+    """Implements records.RouterStore. `held`: it answers nothing until it is not."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, bytes] = {}
+        self.refusing = self.held = False
+        self.calls = 0
+
+    async def say(self, router: str, encoded: bytes | None, ttl_ms: int) -> Mapping[str, bytes]:
+        await asyncio.sleep(0)
+        self.calls += 1
+        if self.held:
+            await asyncio.Event().wait()
+        if self.refusing:
+            raise Unavailable("no Redis")
+        if encoded is None:
+            self.said.pop(router, None)
+        else:
+            self.said[router] = encoded
+        return dict(self.said)
