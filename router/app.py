@@ -264,8 +264,8 @@ class RouterApp:
         await asyncio.gather(waiting, sharing, return_exceptions=True)
         log_event.info("stopping", phase="refuse")
         self.api.ready = False
+        await self._door.close()  # first, for Redis may not answer
         others = await self._moves.announce_drain()
-        await self._door.close()
         if others and not running.done():
             log_event.info("stopping", phase="drain", sockets=len(self.router.connections))
             await self._moves.drain()

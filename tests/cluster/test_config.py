@@ -32,6 +32,8 @@ def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"durability": "best"}, "'memory', 'process', 'fsync' or 'replica' (it is 'best')"),
         ({"durability": "replica"}, "durability replica needs a Redis with replicas"),
         ({"bind": "0.0.0.0", "guests": True}, "guests are only let in on loopback, and bind is 0.0.0.0"),
+        ({"balance_factor": 0.5}, "balance_factor is more than 1, or 0 for never"),
+        ({"drain_s": 500}, "The setting drain_s (COSCRIBE_DRAIN_S) does not fit"),
         ({"token_secret": "short"}, "token_secret is too short: it needs 32 characters or more"),
         ({"log_level": "loud"}, "The setting log_level (COSCRIBE_LOG_LEVEL)"),
     ],
