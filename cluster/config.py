@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     limit_document_ops_per_s: float = Field(
         10_000.0, gt=0, description="operations a second of one document, at one router"
     )
-    limit_joins_per_s: float = Field(200.0, gt=0, description="handshakes a second of one router")
+    limit_joins_per_s: float = Field(400.0, gt=0, description="handshakes a second of one router")
     limit_sockets: int = Field(20_000, ge=0, description="sockets of one router; 0 does not limit them")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
     log_format: Literal["text", "json"] = Field("text", description="how logs are written")

@@ -5,6 +5,7 @@ python -m router.app        with settings from COSCRIBE_… variables, as `coscr
 
 import asyncio
 import contextlib
+import gc
 import random
 import secrets
 import signal
@@ -54,6 +55,7 @@ from router.problem import Problem, problems
 from router.router import Clock, Router, RouterSettings
 
 LINK_FRAME_BYTES: Final = 128 * 1024 * 1024
+YOUNG_OBJECTS: Final = 20_000  # that are new and still there, before their cycles are looked for
 ADMISSION_WAIT_S: Final = 1.0
 
 log_event = structlog.get_logger("router")
@@ -315,6 +317,8 @@ async def _serve_until_signalled(settings: Settings) -> None:
 def main() -> int:
     settings = load()
     configure(settings.log_level, settings.log_format)
+    gc.freeze()  # what was imported stays; of the rest little is garbage in cycles, and looking for it is not free
+    gc.set_threshold(YOUNG_OBJECTS, 20, 50)
     uvloop.run(_serve_until_signalled(settings))
     return 0
 

@@ -1,7 +1,7 @@
 """One client's WebSocket from hello to close, around its `Connection`: one task reads it, one writes it.
 
-A close is said after what waits has been written. A peer that takes neither within some seconds is cut off, whatever
-either task is waiting for.
+A close is said after what waits has been written. A peer that takes neither within some seconds is cut off, which ends
+whatever either task is waiting for. Most sockets are idle most of the time, so they cost no task that only waits.
 """
 
 import asyncio
@@ -65,13 +65,17 @@ class Conversation:
         bound_unsent(transport)
         self._metrics, self._socket, self._transport = metrics, socket, transport
         self._awake = asyncio.Event()
-        self._closing = asyncio.Event()
+        self._patience: asyncio.TimerHandle | None = None
         self._connection: Connection = router.accept(document, identity, self._wake, self._write_now)
 
     def _wake(self) -> None:
         self._awake.set()
-        if self._connection.closing:
-            self._closing.set()
+        if self._connection.closing and self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(2 * CLOSE_PATIENCE_S, self._cut)
+
+    def _cut(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def _write_now(self, frame: bytes) -> bool:
         """Straight to the transport: half the cost of waking the writer. aiohttp writes each of its frames in one go,
@@ -88,21 +92,28 @@ class Conversation:
         return True
 
     async def run(self) -> None:
-        reader = asyncio.get_running_loop().create_task(self._read())
         writer = asyncio.get_running_loop().create_task(self._write())
-        patience = asyncio.get_running_loop().create_task(self._lose_patience())
+        writer.add_done_callback(self._written)
         try:
-            await asyncio.wait({reader, writer, patience}, return_when=asyncio.FIRST_COMPLETED)
+            await self._read()
+            if self._connection.closing:
+                await asyncio.wait({writer})  # it says why
         finally:
-            if self._transport is not None and (patience.done() or not self._socket.closed):
-                self._transport.abort()  # it does not read, or a task failed: nothing more can be said
-            for task in (reader, writer, patience):
-                task.cancel()
-            await asyncio.gather(reader, writer, patience, return_exceptions=True)
+            if not self._socket.closed:
+                self._cut()  # nothing more can be said
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            if self._patience is not None:
+                self._patience.cancel()
             if self._connection.closing:
                 self._metrics.closes.labels(int(self._connection.closing[0])).inc()
             with contextlib.suppress(Unavailable):
                 await self._connection.leave()
+
+    def _written(self, writer: asyncio.Task[None]) -> None:
+        """If it failed, the reader is to end too."""
+        if not writer.cancelled() and writer.exception() is not None:
+            self._cut()
 
     async def _read(self) -> None:
         connection = self._connection
@@ -117,7 +128,7 @@ class Conversation:
             elif message.type is WSMsgType.BINARY:
                 connection.close(CloseCode.BAD_MESSAGE, "frames are text")
             if connection.closing:
-                await asyncio.Event().wait()  # the writer says why, and ends this
+                return
 
     async def _write(self) -> None:
         connection = self._connection
@@ -132,7 +143,3 @@ class Conversation:
                 code, reason = connection.closing
                 await self._socket.close(code=code, message=reason.encode())
                 return
-
-    async def _lose_patience(self) -> None:
-        await self._closing.wait()
-        await asyncio.sleep(2 * CLOSE_PATIENCE_S)

@@ -143,7 +143,7 @@ def main() -> int:
     options_parser.add_argument("--sockets", type=int, default=SOCKETS, help="that idle (default 10000)")
     options_parser.add_argument(
         "--joins-per-s", type=float, default=150.0,
-        help="pace at which clients come (default 150, below the 200 a second that a router admits by default)",
+        help="pace at which clients come (default 150, below the 400 a second that a router admits by default)",
     )  # fmt: skip
     given = options_parser.parse_args()
     parts = given.only.split(",")

@@ -2,7 +2,7 @@
 
 Two thousand clients stand in one room, so that all of them ask about one section and one owner; a few of them type
 throughout. They come back with full jitter, as docs/protocol.md says. The router's admission is left at its default of
-200 handshakes a second: turning people away, for a moment that it names, is how it takes a storm.
+400 handshakes a second: turning people away, for a moment that it names, is how it takes a storm.
 """
 
 import time
