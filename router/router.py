@@ -56,6 +56,7 @@ class Clock:
     monotonic: Callable[[], float]
     unix_time: Callable[[], float]
     cpu: Callable[[], float]
+    waited: Callable[[], float] = lambda: 0.0
 
 
 class SharedSnapshot(NamedTuple):
@@ -101,7 +102,7 @@ class Router:
         self._opening: dict[str, asyncio.Task[Room]] = {}
         self._empty_since: dict[str, float] = {}
         self._snapshots: dict[SectionKey, asyncio.Task[SharedSnapshot]] = {}
-        self._fan_out = FanOut(clock.monotonic, clock.cpu)
+        self._fan_out = FanOut(clock.monotonic, clock.cpu, clock.waited)
         self._refs = count(1)
         watcher.on_change = self._map_changed
         bus.listen(self._published, self._interrupted)

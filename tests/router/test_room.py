@@ -58,9 +58,9 @@ class Stage:
         self.owner_down = False
         self.pages = 0
         self.cpu_s = 0.0  # that each look at the clock takes
+        self._used_s = 0.0
         self.fan_out = FanOut(asyncio.get_running_loop().time, self._cpu)
         self.room = Room(KEY, self.reader, self._from_owner, self.fan_out)
-        self._used_s = 0.0
 
     def _cpu(self) -> float:
         self._used_s += self.cpu_s

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from router.fan_out import LONGEST_S, SHARE, WINDOW_S, FanOut
+from router.fan_out import LONGEST_S, SHARE, SHARE_MOST, WINDOW_S, FanOut
 from router.run import Run, text_frame
 from tests.router.test_room import stage
 
@@ -125,7 +125,25 @@ def test_many_rooms_share_the_share() -> None:
     for _ in range(5):
         now += WINDOW_S
         fan_out.pause_s(0.001)
-    assert fan_out.pause_s(0.001) == first, "alone again"
+    assert fan_out.pause_s(0.001) <= first, "alone again"
+
+
+def load(cpu: float, waited: float) -> float:
+    """The share after some seconds in which the thread ran, and waited for a core, so much of the time."""
+    now = 0.0
+    fan_out = FanOut(lambda: now, lambda: cpu * now, lambda: waited * now)
+    for _ in range(40):
+        now += WINDOW_S
+        fan_out.pause_s(0.001)
+    return fan_out.share
+
+
+def test_the_share_is_larger_where_the_core_has_time_to_spare() -> None:
+    assert load(0.1, 0.0) == load(0.3, 0.1) == pytest.approx(SHARE_MOST)
+    assert load(0.8, 0.0) == load(0.4, 0.4) == pytest.approx(SHARE)
+    assert SHARE < load(0.3, 0.27) < SHARE_MOST
+    now = 0.0
+    assert FanOut(lambda: now, lambda: 0.0).share == SHARE, "until something is known"
 
 
 @pytest.mark.parametrize(
