@@ -80,7 +80,7 @@ async def _run(course: Course, clients: int, slow: int, *, really: bool) -> Slow
         return Slow(found, found, rss_kb, found.router_rss_kb, behind, caught_up_s)
 
 
-async def slow(course: Course, clients: int = CLIENTS, slow: int = SLOW) -> Slow:
+async def slow(course: Course, clients: int = CLIENTS, slow: int = SLOW, seconds: float = SECONDS) -> Slow:
     without = await _run(course, clients, slow, really=False)
-    among = await _run(replace(course, seconds=max(course.seconds, SECONDS)), clients, slow, really=True)
+    among = await _run(replace(course, seconds=max(course.seconds, seconds)), clients, slow, really=True)
     return replace(among, without=without.among)

@@ -54,7 +54,7 @@ async def test_documents_are_right(running: tuple[System, int, int]) -> None:
 async def test_slow_readers_come_to_the_same_document(running: tuple[System, int, int]) -> None:
     async with tools_of(running) as pinned:
         with Progress(disable=True) as progress:
-            found = await slow(Course(pinned, progress, seconds=2, warm_s=0.5), 12, 3)
+            found = await slow(Course(pinned, progress, seconds=2, warm_s=0.5), 12, 3, seconds=2)
     _is_right(found.among)
 
 
