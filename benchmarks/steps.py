@@ -30,7 +30,7 @@ from coscribe.names import SectionKey
 from coscribe.ot import Limits
 from coscribe.protocol import WireLimits
 from coscribe.section import Prepared, Section, Submission, WindowLimits, newborn
-from persistence.log import _commit_arguments
+from persistence.log import commit_arguments
 from router.run import Run
 from tests.router.bench import CHANNEL, KEY, Bench, Tab, bench
 
@@ -153,7 +153,7 @@ def owner_costs(together: int) -> tuple[float, float, float]:
             spent[step] += time.thread_time() - began
         batch = owner.batches.pop()
         began = time.thread_time()
-        pack_command(("EVALSHA", "0" * 40, 2, "meta", "stream", *_commit_arguments(batch, CHANNEL)))  # type: ignore[arg-type]
+        pack_command(("EVALSHA", "0" * 40, 2, "meta", "stream", *commit_arguments(batch, CHANNEL)))  # type: ignore[arg-type]
         spent[2] += time.thread_time() - began
     prepare, commit, pack = (seconds / (ROUNDS * EDITS) * 1e6 for seconds in spent)
     return prepare, commit, pack

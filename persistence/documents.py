@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from persistence import keys
-from persistence.group_commit import GroupCommit
 from persistence.records import Document, Store
 from persistence.redis_client import Argument
 from persistence.script import Script
+from persistence.script_calls import ScriptCalls
 
 CACHED_MS: Final = 24 * 3_600_000
 
@@ -19,7 +19,7 @@ CACHED_MS: Final = 24 * 3_600_000
 class Documents:
     """Every method raises Unavailable. The line and the store stay their owner's to close."""
 
-    def __init__(self, calls: GroupCommit, store: Store) -> None:
+    def __init__(self, calls: ScriptCalls, store: Store) -> None:
         self._calls = calls
         self._store = store
         self._fill = Script("document_fill")

@@ -15,7 +15,6 @@ from redis.asyncio import Redis
 
 from coscribe.names import SectionKey
 from persistence import keys
-from persistence.group_commit import GroupCommit
 from persistence.live import decode_live, encode_live
 from persistence.reader import RedisLogReader, decode_entries, encode_meta
 from persistence.records import (
@@ -32,6 +31,7 @@ from persistence.records import (
 )
 from persistence.redis_client import TIMEOUT_S, Argument, answering, execute, shared_client
 from persistence.script import Script
+from persistence.script_calls import ScriptCalls
 
 SCAN_PAGE: Final = 1000
 UNRELEASED_MOST: Final = 10_000
@@ -42,7 +42,7 @@ FIELD_SEPARATOR: Final = "|"  # no part of a section key contains it
 class RedisLog(RedisLogReader):
     """Implements records.Log and records.LogReader."""
 
-    def __init__(self, calls: GroupCommit, client: Redis) -> None:
+    def __init__(self, calls: ScriptCalls, client: Redis) -> None:
         super().__init__(client, replicated=calls.replicas > 0)
         self._calls = calls
         self._commit = Script("commit")
@@ -55,7 +55,7 @@ class RedisLog(RedisLogReader):
     @classmethod
     def connect(cls, url: str, timeout_s: float = TIMEOUT_S, replicas: int = 0) -> "RedisLog":
         """`replicas`: how many must have an entry on disk before anyone is told."""
-        return cls(GroupCommit.connect(url, timeout_s, replicas), shared_client(url, timeout_s))
+        return cls(ScriptCalls.connect(url, timeout_s, replicas), shared_client(url, timeout_s))
 
     @property
     def round_trips(self) -> int:
@@ -92,7 +92,7 @@ class RedisLog(RedisLogReader):
         assert len(batch.entries) <= MAX_BATCH_ENTRIES, "a script blocks the server for all"
         assert size <= MAX_BATCH_BYTES or len(batch.entries) == 1, "a script blocks the server for all"
         at_once = not self._calls.replicas
-        arguments = tuple(_commit_arguments(batch, keys.channel(key) if at_once else ""))
+        arguments = tuple(commit_arguments(batch, keys.channel(key) if at_once else ""))
         reply: bytes = await self._calls.call(self._commit, (keys.meta(key), keys.stream(key)), arguments, size)
         answer = Answer(reply.decode())
         if not at_once and answer in (Answer.OK, Answer.DUP):
@@ -179,7 +179,7 @@ def _dirty_field(key: SectionKey) -> str:
     return FIELD_SEPARATOR.join(key)
 
 
-def _commit_arguments(batch: Batch, channel: str) -> Iterator[Argument]:
+def commit_arguments(batch: Batch, channel: str) -> Iterator[Argument]:
     yield batch.epoch
     yield batch.id
     yield batch.base

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from persistence import keys
-from persistence.group_commit import GroupCommit
 from persistence.script import Script
+from persistence.script_calls import ScriptCalls
 
 CLIENT_ID_MS: Final = 7 * 24 * 3_600_000
 
@@ -15,7 +15,7 @@ class RedisRoster:
 
     Every method raises Unavailable."""
 
-    def __init__(self, calls: GroupCommit) -> None:
+    def __init__(self, calls: ScriptCalls) -> None:
         self._calls = calls
         self._set = Script("presence_set")
         self._keep = Script("presence_keep")

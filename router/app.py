@@ -34,13 +34,13 @@ from coscribe.versions import listed
 from persistence.bus import RedisBus
 from persistence.disk import DiskReserve
 from persistence.documents import Documents
-from persistence.group_commit import GroupCommit
 from persistence.map_store import RedisMapStore
 from persistence.presence import RedisRoster
 from persistence.reader import RedisLogReader
 from persistence.records import Bus, Document, Unavailable
 from persistence.redis_client import shared_client
 from persistence.routers import RedisRouters
+from persistence.script_calls import ScriptCalls
 from persistence.store import PostgresStore
 from persistence.tickets import Tickets
 from router.admission import Admission
@@ -107,7 +107,7 @@ class RouterApp:
         settings: Settings,
         http: aiohttp.ClientSession,
         redis: Redis,
-        calls: GroupCommit,
+        calls: ScriptCalls,
         bus: Bus,
         store: PostgresStore,
     ) -> None:
@@ -294,7 +294,7 @@ async def serve(settings: Settings, stopped: asyncio.Event) -> None:
         services.push_async_callback(redis.aclose)
         bus = await services.enter_async_context(RedisBus(redis_url))
         http = await services.enter_async_context(aiohttp.ClientSession())
-        calls = await services.enter_async_context(GroupCommit.connect(redis_url))
+        calls = await services.enter_async_context(ScriptCalls.connect(redis_url))
         await RouterApp(settings, http, redis, calls, bus, store).run(stopped)
         log_event.info("stopping", phase="close services")
 

@@ -8,7 +8,7 @@ import Delta from "quill-delta";
 import { Client, ClosedError } from "../src/index.ts";
 import type { ClientOptions, CoscribeDocument, Reason } from "../src/index.ts";
 import { ModelServer } from "./model.ts";
-import { FakeSocket } from "./network.ts";
+import { FakeSocket, tick, turns } from "./network.ts";
 
 let server: ModelServer;
 let docs: CoscribeDocument[];
@@ -24,15 +24,6 @@ afterEach(() => {
   docs.forEach((doc) => doc.close());
   mock.timers.reset();
 });
-
-const turns = async () => {
-  for (let count = 0; count < 20; count += 1) await Promise.resolve();
-};
-
-async function tick(ms: number): Promise<void> {
-  mock.timers.tick(ms);
-  await turns();
-}
 
 async function open(options: ClientOptions = {}): Promise<CoscribeDocument> {
   const webSocket = FakeSocket as unknown as typeof WebSocket;

@@ -9,7 +9,7 @@ import { Client } from "../src/index.ts";
 import type { ClientOptions, CoscribeDocument } from "../src/index.ts";
 import { moveWaitMs } from "../src/policy.ts";
 import { ModelServer } from "./model.ts";
-import { FakeSocket } from "./network.ts";
+import { FakeSocket, tick, turns } from "./network.ts";
 
 const WITHIN_S = 10;
 /** Before the first try: chance is 1 in these tests. */
@@ -31,15 +31,6 @@ afterEach(() => {
   doc.close();
   mock.timers.reset();
 });
-
-const turns = async () => {
-  for (let count = 0; count < 20; count += 1) await Promise.resolve();
-};
-
-async function tick(ms: number): Promise<void> {
-  mock.timers.tick(ms);
-  await turns();
-}
 
 /** A document on a first socket, which asks to move. What an app sees from then on is told. */
 async function askedToMove(options: ClientOptions = {}): Promise<FakeSocket> {

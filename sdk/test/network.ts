@@ -1,7 +1,19 @@
 /** WebSockets without a network, and the model server behind them. Time is node's mock timers'. */
 
+import { mock } from "node:test";
+
 import { ModelServer } from "./model.ts";
 import type { ServerSession } from "./model.ts";
+
+/** Lets everything happen that needs no time. */
+export async function turns(): Promise<void> {
+  for (let count = 0; count < 20; count += 1) await Promise.resolve();
+}
+
+export async function tick(ms: number): Promise<void> {
+  mock.timers.tick(ms);
+  await turns();
+}
 
 export class FakeSocket {
   static readonly all: FakeSocket[] = [];

@@ -190,7 +190,7 @@ def test_limits_of_the_engine() -> None:
         ("architecture", "actors.section_actor", {"UNCOMMITTED_MOST": "5,000", "HELD_MOST": "1,000"}),
         ("architecture", "actors.questions", {"SNAPSHOT_LAG": "64"}),
         ("architecture", "coscribe.section", {"BATCH_ENTRIES": "500"}),
-        ("architecture", "persistence.group_commit", {"ROUND_TRIP_CALLS": "128"}),
+        ("architecture", "persistence.script_calls", {"ROUND_TRIP_CALLS": "128"}),
         ("architecture", "cluster.ring", {"POINTS_PER_WEIGHT": "160"}),
         ("architecture", "router.room", {"RING_ENTRIES": "4,096"}),
     ],

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from persistence.documents import Documents
-from persistence.group_commit import GroupCommit
+from persistence.script_calls import ScriptCalls
 from persistence.store import PostgresStore
 from tests.router.test_tokens import by_hand
 from tests.support.cluster import SECRET
@@ -27,7 +27,7 @@ def server(_valkey: Valkey, _postgres: Postgres, tmp_path_factory: pytest.TempPa
 
 async def delete(server: Served, document: str) -> None:
     store = await PostgresStore.connect(server.system.postgres_url)
-    async with GroupCommit.connect(server.system.redis_url) as calls:
+    async with ScriptCalls.connect(server.system.redis_url) as calls:
         assert await Documents(calls, store).delete(document, time.time_ns() // 1_000_000)
     await store.aclose()
 

@@ -9,9 +9,9 @@ import pytest
 
 from persistence import keys
 from persistence.documents import CACHED_MS, Documents
-from persistence.group_commit import GroupCommit
 from persistence.records import Document, Store
 from persistence.redis_client import execute, shared_client
+from persistence.script_calls import ScriptCalls
 from tests.persistence.implementations import OpenStore
 
 pytestmark = pytest.mark.services
@@ -28,7 +28,7 @@ class Unreachable:
 
 @asynccontextmanager
 async def documents_and_store(url: str, open_store: OpenStore) -> AsyncIterator[tuple[Documents, Store]]:
-    async with GroupCommit.connect(url) as calls, open_store() as store:
+    async with ScriptCalls.connect(url) as calls, open_store() as store:
         yield Documents(calls, store), store
 
 
@@ -46,7 +46,7 @@ async def test_created_once_then_found_without_the_store(redis_url: str, open_st
         assert await documents.resolve("notes") is None
         assert await create(documents) == (NOTES, True)
         assert await create(documents, "life2") == (NOTES, False)
-    async with GroupCommit.connect(redis_url) as calls:
+    async with ScriptCalls.connect(redis_url) as calls:
         assert await Documents(calls, Unreachable()).resolve("notes") == NOTES  # type: ignore[arg-type]
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from persistence import keys
 from persistence.bus import RedisBus
-from persistence.group_commit import GroupCommit
 from persistence.presence import CLIENT_ID_MS, RedisRoster
 from persistence.redis_client import execute, shared_client
+from persistence.script_calls import ScriptCalls
 from tests.persistence.test_bus import Heard
 
 pytestmark = pytest.mark.services
@@ -17,7 +17,7 @@ HOUR_MS = 3_600_000
 
 
 async def test_who_is_here_and_who_left(redis_url: str) -> None:
-    async with GroupCommit.connect(redis_url) as calls:
+    async with ScriptCalls.connect(redis_url) as calls:
         roster = RedisRoster(calls)
         assert await roster.all("notes", "life1") == {}
         await roster.set("notes", "life1", "ann", b'{"at":1}', HOUR_MS, b"")
@@ -30,7 +30,7 @@ async def test_who_is_here_and_who_left(redis_url: str) -> None:
 
 
 async def test_what_expired_is_not_shown_and_then_forgotten(redis_url: str) -> None:
-    async with shared_client(redis_url) as client, GroupCommit.connect(redis_url) as calls:
+    async with shared_client(redis_url) as client, ScriptCalls.connect(redis_url) as calls:
         roster = RedisRoster(calls)
         await roster.set("notes", "life1", "ann", b"here", HOUR_MS, b"")
         await execute(client, "ZADD", keys.roster("notes", "life1")[1], 1, "ann")  # its time was over long ago
@@ -41,7 +41,7 @@ async def test_what_expired_is_not_shown_and_then_forgotten(redis_url: str) -> N
 
 
 async def test_what_is_kept_lives_on_and_what_is_not_there_is_named(redis_url: str) -> None:
-    async with shared_client(redis_url) as client, GroupCommit.connect(redis_url) as calls:
+    async with shared_client(redis_url) as client, ScriptCalls.connect(redis_url) as calls:
         roster = RedisRoster(calls)
         await roster.set("notes", "life1", "ann", b"here", 1_000, b"")
         assert await roster.keep("notes", "life1", ["ann", "ben"], HOUR_MS) == ["ben"]
@@ -53,7 +53,7 @@ async def test_what_is_kept_lives_on_and_what_is_not_there_is_named(redis_url: s
 
 
 async def test_the_keys_live_as_long_as_the_longest_state(redis_url: str) -> None:
-    async with shared_client(redis_url) as client, GroupCommit.connect(redis_url) as calls:
+    async with shared_client(redis_url) as client, ScriptCalls.connect(redis_url) as calls:
         roster = RedisRoster(calls)
         await roster.set("notes", "life1", "ann", b"here", 2 * HOUR_MS, b"")
         await roster.set("notes", "life1", "ben", b"here", 1, b"")
@@ -62,7 +62,7 @@ async def test_the_keys_live_as_long_as_the_longest_state(redis_url: str) -> Non
 
 
 async def test_each_change_is_published(redis_url: str) -> None:
-    async with GroupCommit.connect(redis_url) as calls, RedisBus(redis_url) as bus:
+    async with ScriptCalls.connect(redis_url) as calls, RedisBus(redis_url) as bus:
         heard = Heard(bus)
         channel = keys.presence("notes", "life1")
         await bus.subscribe(channel)
@@ -74,7 +74,7 @@ async def test_each_change_is_published(redis_url: str) -> None:
 
 
 async def test_a_client_id_belongs_to_the_first_user(redis_url: str) -> None:
-    async with shared_client(redis_url) as client, GroupCommit.connect(redis_url) as calls:
+    async with shared_client(redis_url) as client, ScriptCalls.connect(redis_url) as calls:
         roster = RedisRoster(calls)
         assert await roster.claim_client("notes", "life1", "client01", "ann") == "ann"
         assert await roster.claim_client("notes", "life1", "client01", "ben") == "ann"

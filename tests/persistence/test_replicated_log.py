@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from persistence import group_commit, keys
+from persistence import keys, script_calls
 from persistence.bus import RedisBus
 from persistence.log import RedisLog
 from persistence.reader import RedisLogReader
@@ -22,7 +22,7 @@ Pair = tuple[Valkey, Valkey]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "REPLICAS_MS", 200)
+    monkeypatch.setattr(script_calls, "REPLICAS_MS", 200)
 
 
 @contextmanager

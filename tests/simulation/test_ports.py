@@ -13,13 +13,13 @@ import pytest
 
 from persistence import keys
 from persistence.bus import RedisBus
-from persistence.group_commit import GroupCommit
 from persistence.log import RedisLog
 from persistence.map_store import RedisMapStore
 from persistence.presence import RedisRoster
 from persistence.reader import RedisLogReader
 from persistence.records import Answer, Bus, Log, LogReader, LogState, MapStore
 from persistence.redis_client import shared_client
+from persistence.script_calls import ScriptCalls
 from router.presence import Roster
 from tests.persistence.samples import KEY, NEW, OTHER, batch
 from tests.simulation.bus import BusRates, SimBus
@@ -54,7 +54,7 @@ def never(one: str, other: str) -> bool:
 @asynccontextmanager
 async def real(url: str) -> AsyncIterator[Ports]:
     log = RedisLog.connect(url)
-    async with shared_client(url) as client, GroupCommit.connect(url) as calls, RedisBus(url) as bus:
+    async with shared_client(url) as client, ScriptCalls.connect(url) as calls, RedisBus(url) as bus:
         yield Ports(log, RedisLogReader(client), RedisMapStore(client), RedisRoster(calls), bus)
     await log.aclose()
 

@@ -7,11 +7,11 @@ from typing import Any, cast
 import pytest
 from redis.exceptions import ResponseError
 
-from persistence import group_commit, keys
-from persistence.group_commit import GroupCommit
+from persistence import keys, script_calls
 from persistence.log import RedisLog
 from persistence.records import MAX_BATCH_ENTRIES, Answer, Unavailable
 from persistence.redis_client import Argument, Line, execute
+from persistence.script_calls import ScriptCalls
 from tests.persistence.logs import activate_all, log_and_client, log_at, sections
 from tests.persistence.samples import KEY, NEW, batch, entries
 
@@ -38,7 +38,7 @@ class Forgetful:
 
 async def test_commits_that_meet_share_a_round_trip(redis_url: str) -> None:
     async with log_at(redis_url) as log:
-        of = sections(2 * group_commit.ROUND_TRIP_CALLS + 1)
+        of = sections(2 * script_calls.ROUND_TRIP_CALLS + 1)
         epochs = await activate_all(log, of)
         await log.commit(of[0], batch(0, 1, epochs[of[0]]))  # the script is loaded now
         before = log.round_trips
@@ -48,7 +48,7 @@ async def test_commits_that_meet_share_a_round_trip(redis_url: str) -> None:
 
 
 async def test_bytes_bound_a_round_trip_too(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "ROUND_TRIP_BYTES", 1)
+    monkeypatch.setattr(script_calls, "ROUND_TRIP_BYTES", 1)
     async with log_at(redis_url) as log:
         of = sections(5)
         epochs = await activate_all(log, of)
@@ -93,7 +93,7 @@ async def test_only_what_was_refused_is_sent_again(redis_url: str) -> None:
         one, two = sections(2)
         epochs = await activate_all(log, [one, two])
         await log.commit(one, batch(0, 1, epochs[one]))
-        log._calls = GroupCommit(cast(Line, Forgetful(log._calls._line)))
+        log._calls = ScriptCalls(cast(Line, Forgetful(log._calls._line)))
         both = await asyncio.gather(
             log.commit(one, batch(1, 2, epochs[one])), log.commit(two, batch(0, 1, epochs[two]))
         )
@@ -114,7 +114,7 @@ async def test_a_caller_that_gives_up_disturbs_nobody(redis_url: str) -> None:
 
 
 async def test_what_waits_is_bounded(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "QUEUED_CALLS", 2)
+    monkeypatch.setattr(script_calls, "QUEUED_CALLS", 2)
     async with log_at(redis_url) as log:
         of = sections(3)
         epochs = await activate_all(log, of)

@@ -1,7 +1,6 @@
-"""Group commit: scripts called while a round trip is in flight gather and leave together with the next one. Where
-replicas are to have what they write, a round trip ends with WAIT and WAITAOF, which answer for all before them.
-
-Any other script that many call at once is run in the same way: a call by itself costs ten times as much.
+"""Scripts that many call at once: those called while a round trip is in flight gather and leave together with the next
+one. For commits that is group commit; what every client that joins has asked for costs a tenth of a call by itself.
+Where replicas are to have what they write, a round trip ends with WAIT and WAITAOF, which answer for all before them.
 
 There is no timer: an idle line sends at once. One task writes; it lives only while something is queued. Nothing is ever
 sent twice but a script that the server refused with NOSCRIPT, which wrote nothing.
@@ -40,7 +39,7 @@ class _Call:
     answer: asyncio.Future[Any]
 
 
-class GroupCommit:
+class ScriptCalls:
     """Runs scripts for many callers over one line. `replicas`: how many must have what they write on disk too."""
 
     def __init__(self, line: Line, replicas: int = 0) -> None:
