@@ -128,7 +128,7 @@ class DocumentClient:
         self._wake.set()
 
     async def joined(self, timeout: float = 30) -> None:
-        """Wait until the document is here."""
+        """Wait until the document is here. What was written a moment ago may come behind it."""
         await self.wait_for(lambda: self.session.joined, timeout)
 
     async def settled(self, timeout: float = 60) -> None:
